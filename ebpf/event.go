@@ -1,0 +1,313 @@
+package ebpf
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// ErrMalformed is wrapped by every error of the decoders.
+var ErrMalformed = errors.New("malformed tracker record")
+
+// ID is a process for good: its number, and when it started. execve keeps it,
+// from whichever thread it comes.
+type ID struct {
+	TGID  uint32 // in the initial pid namespace
+	Start uint64 // start_boottime of the group leader, ns since boot
+}
+
+// Kind says what a process record tells of.
+type Kind uint8
+
+// The kinds of process records; enum kind in tracker.bpf.c.
+const (
+	Fork  Kind = iota + 1
+	Exec       // after success; once for a chain of interpreters
+	Exit       // the last thread is gone
+	Free       // the kernel forgot the process, some time after it was reaped
+	Reuse      // the number of a process of the tree was given to another one
+	kindCall
+)
+
+// Flags of a record.
+type Flags uint8
+
+// FLAG_ in tracker.bpf.c.
+const (
+	Alone    Flags = 1 << iota // the process had one thread
+	Fault                      // a text could not be read from user memory
+	Cut                        // a walked path is not whole
+	Script                     // Exec: of a script; the image is its interpreter
+	Interp                     // Exec: the image has an ELF interpreter
+	Recorder                   // Fork: the parent is the recorder
+	Compat                     // a 32-bit system call
+)
+
+// Op is the operation of a call record.
+type Op uint8
+
+// enum op in calls.h.
+const (
+	OpOpen Op = iota + 1
+	OpChdir
+	OpChroot
+	OpRename
+	OpUnlink
+	OpRmdir
+	OpMkdir
+	OpMknod
+	OpLink
+	OpSymlink
+	OpTruncate
+	OpBind
+)
+
+// Bits of Call.FMode; fs.h of the kernel.
+const (
+	FModeRead    = 1
+	FModeWrite   = 2
+	FModeCreated = 1 << 20 // this open made the file
+)
+
+// File is a file as the kernel held it in the moment of the record.
+type File struct {
+	Ino       uint64
+	ParentIno uint64 // 0 where the name was not asked for
+	Dev       uint32 // of the superblock, as MkDev makes it
+	Gen       uint32
+	ParentGen uint32
+	Mode      uint16 // st_mode
+	// Name is that of the dentry, Walk the whole path where the superblock is
+	// not marked (see AppendPath). They point into the record.
+	Name, Walk []byte
+}
+
+// Header is what every record begins with.
+type Header struct {
+	Time  int64 // CLOCK_MONOTONIC, ns
+	ID    ID
+	TID   uint32
+	UID   uint32 // real, in the initial user namespace
+	Flags Flags
+}
+
+// Process is a process record. Which fields count depends on Kind. Its slices
+// point into the record.
+type Process struct {
+	Header
+	Kind     Kind
+	Parent   ID // Fork: the caller of fork, not always getppid()
+	GID      uint32
+	Cgroup   uint64 // id in the cgroup2 hierarchy
+	Status   uint32 // Exit: as wait(2) gives it
+	Comm     []byte
+	Image    File   // Exec
+	Interp   File   // Exec: the ELF interpreter, zero if there is none
+	Filename []byte // Exec: the path as given
+	Args     []byte // Exec: argv, each with a NUL, up to Options.ArgsMax bytes
+}
+
+// Call is a call record: a system call that succeeded, told at its return.
+// Its slices point into the record.
+type Call struct {
+	Header
+	Op    Op
+	Flags uint32 // open(2) flags, or those of renameat2, linkat, unlinkat
+	FMode uint32 // OpOpen: FMode bits
+	// OpOpen, OpChdir, OpChroot: File[0] is what was opened or entered.
+	// Else File[i] is the directory that Text[i] is relative to; that of an
+	// absolute path is the root directory of the process.
+	File [2]File
+	// Text[i] as the caller gave it; of OpSymlink Text[0] is the link's text.
+	Text [2][]byte
+}
+
+const (
+	headSize = 32
+	fileSize = 40
+	callSize = 48 // and one file or two
+	forkSize = 72
+	execSize = 64 // and two files
+	exitSize = 40
+)
+
+// MkDev makes the kernel's number of a device out of the two numbers that
+// stat(2) and mountinfo give.
+func MkDev(major, minor uint32) uint32 { return major<<20 | minor&0xfffff }
+
+func malformed(what string, b []byte) error {
+	return fmt.Errorf("%w: %s in %d bytes", ErrMalformed, what, len(b))
+}
+
+// decodeHeader returns the kind and the record cut to its size.
+func decodeHeader(b []byte, h *Header) (Kind, []byte, error) {
+	if len(b) < headSize {
+		return 0, nil, malformed("no header", b)
+	}
+	le := binary.LittleEndian
+	size := int(le.Uint16(b[28:]))
+	if size < headSize || size > len(b) {
+		return 0, nil, malformed(fmt.Sprintf("size %d", size), b)
+	}
+	h.Time = int64(le.Uint64(b))
+	h.ID = ID{TGID: le.Uint32(b[16:]), Start: le.Uint64(b[8:])}
+	h.TID = le.Uint32(b[20:])
+	h.UID = le.Uint32(b[24:])
+	h.Flags = Flags(b[31])
+	return Kind(b[30]), b[:size], nil
+}
+
+// decodeFile reads a file_ref; its name or path is taken from the data by take.
+func decodeFile(b []byte, f *File) (nameLen, walkLen int) {
+	le := binary.LittleEndian
+	*f = File{
+		Ino:       le.Uint64(b),
+		ParentIno: le.Uint64(b[8:]),
+		Dev:       le.Uint32(b[16:]),
+		Gen:       le.Uint32(b[20:]),
+		ParentGen: le.Uint32(b[24:]),
+		Mode:      le.Uint16(b[28:]),
+	}
+	return int(le.Uint16(b[30:])), int(le.Uint16(b[32:]))
+}
+
+// data is the variable part of a record, taken piece by piece.
+type data struct {
+	b   []byte
+	bad bool
+}
+
+func (d *data) take(n int) []byte {
+	if n > len(d.b) {
+		d.bad = true
+		return nil
+	}
+	p := d.b[:n:n]
+	d.b = d.b[n:]
+	return p
+}
+
+func (d *data) file(f *File, nameLen, walkLen int) {
+	f.Name = d.take(nameLen)
+	f.Walk = d.take(walkLen)
+}
+
+// DecodeProcess decodes a record of the process ring. Errors wrap ErrMalformed.
+func DecodeProcess(b []byte, p *Process) error {
+	*p = Process{}
+	kind, b, err := decodeHeader(b, &p.Header)
+	if err != nil {
+		return err
+	}
+	p.Kind = kind
+	le := binary.LittleEndian
+	switch kind {
+	case Fork:
+		if len(b) < forkSize {
+			return malformed("short fork", b)
+		}
+		p.Parent = ID{TGID: le.Uint32(b[48:]), Start: le.Uint64(b[32:])}
+		p.Cgroup = le.Uint64(b[40:])
+		p.GID = le.Uint32(b[52:])
+		p.Comm = cString(b[56:72])
+	case Exec:
+		if len(b) < execSize+2*fileSize {
+			return malformed("short exec", b)
+		}
+		p.Cgroup = le.Uint64(b[32:])
+		p.GID = le.Uint32(b[40:])
+		p.Comm = cString(b[48:64])
+		d := data{b: b[execSize+2*fileSize:]}
+		n, w := decodeFile(b[execSize:], &p.Image)
+		d.file(&p.Image, n, w)
+		n, w = decodeFile(b[execSize+fileSize:], &p.Interp)
+		d.file(&p.Interp, n, w)
+		p.Filename = d.take(int(le.Uint16(b[44:])))
+		p.Args = d.take(int(le.Uint16(b[46:])))
+		if d.bad {
+			return malformed("exec with lengths beyond its end", b)
+		}
+	case Exit:
+		if len(b) < exitSize {
+			return malformed("short exit", b)
+		}
+		p.Status = le.Uint32(b[32:])
+	case Free, Reuse:
+	default:
+		return malformed(fmt.Sprintf("kind %d", kind), b)
+	}
+	return nil
+}
+
+// DecodeCall decodes a record of the call ring. Errors wrap ErrMalformed.
+func DecodeCall(b []byte, c *Call) error {
+	*c = Call{}
+	kind, b, err := decodeHeader(b, &c.Header)
+	if err != nil {
+		return err
+	}
+	if kind != kindCall {
+		return malformed(fmt.Sprintf("kind %d", kind), b)
+	}
+	if len(b) < callSize+fileSize {
+		return malformed("short call", b)
+	}
+	le := binary.LittleEndian
+	c.Op = Op(b[32])
+	c.Flags = le.Uint32(b[36:])
+	c.FMode = le.Uint32(b[40:])
+	n0, w0 := decodeFile(b[callSize:], &c.File[0])
+	switch c.Op {
+	case OpOpen, OpChdir, OpChroot:
+		d := data{b: b[callSize+fileSize:]}
+		d.file(&c.File[0], n0, w0)
+		if d.bad {
+			return malformed("call with lengths beyond its end", b)
+		}
+		return nil
+	case OpRename, OpUnlink, OpRmdir, OpMkdir, OpMknod, OpLink, OpSymlink, OpTruncate, OpBind:
+	default:
+		return malformed(fmt.Sprintf("call %d", c.Op), b)
+	}
+	if len(b) < callSize+2*fileSize {
+		return malformed("short call with paths", b)
+	}
+	n1, w1 := decodeFile(b[callSize+fileSize:], &c.File[1])
+	d := data{b: b[callSize+2*fileSize:]}
+	c.Text[0] = d.take(int(le.Uint16(b[44:])))
+	c.Text[1] = d.take(int(le.Uint16(b[46:])))
+	d.file(&c.File[1], n1, w1)
+	d.file(&c.File[0], n0, w0)
+	if d.bad {
+		return malformed("call with lengths beyond its end", b)
+	}
+	return nil
+}
+
+// AppendPath appends the path that the kernel walked for a File: its Walk has
+// the names leaf first, each with a NUL.
+func AppendPath(dst, walk []byte) []byte {
+	if len(walk) == 0 {
+		return append(dst, '/')
+	}
+	end := len(walk) - 1
+	for end >= 0 {
+		begin := end
+		for begin > 0 && walk[begin-1] != 0 {
+			begin--
+		}
+		dst = append(dst, '/')
+		dst = append(dst, walk[begin:end]...)
+		end = begin - 1
+	}
+	return dst
+}
+
+func cString(b []byte) []byte {
+	for i, c := range b {
+		if c == 0 {
+			return b[:i:i]
+		}
+	}
+	return b
+}

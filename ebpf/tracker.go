@@ -1,0 +1,245 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotSupported is wrapped when the kernel lacks what the tracker needs.
+var ErrNotSupported = errors.New("not supported by this kernel")
+
+// Options of a Tracker. The zero value follows processes and their calls.
+type Options struct {
+	NoCalls     bool // process records only
+	Free        bool // tell when the kernel forgets a process
+	ArgsMax     int  // bytes of argv in an exec record, at most 8192
+	ProcessRing int  // bytes, a power of two; 0: 8 MiB
+	CallRing    int  // bytes, a power of two; 0: 16 MiB
+}
+
+// Lost counts what the kernel side could not deliver.
+type Lost struct {
+	Processes uint64 // process records: the ring was full
+	Calls     uint64 // call records: the ring was full
+	Untracked uint64 // children that could not join the monitored set
+}
+
+// identity mirrors struct identity in tracker.bpf.c.
+type identity struct {
+	Start uint64
+	TGID  uint32
+	_     uint32
+}
+
+// A Tracker follows the monitored set. Its methods are for one goroutine.
+type Tracker struct {
+	objs      trackerObjects
+	links     []link.Link // a link that nobody holds is closed by the garbage collector
+	processes *ring
+	calls     *ring
+	recorder  *ebpf.Variable
+	lost      *ebpf.Variable
+	process   Process
+	call      Call
+}
+
+// KernelTypes reads the kernel's BTF, the slowest step of New. It may run
+// beside whatever else starts.
+func KernelTypes() (*btf.Cache, error) {
+	cache := btf.NewCache()
+	if _, err := cache.Kernel(); err != nil {
+		return nil, fmt.Errorf("read the kernel's types (BTF): %w: %w", ErrNotSupported, err)
+	}
+	return cache, nil
+}
+
+// New loads the tracker and attaches it. Nothing is monitored yet. types may
+// be nil. Errors wrap ErrNotSupported, unix.EPERM, or what the verifier says.
+func New(opts Options, types *btf.Cache) (*Tracker, error) {
+	spec, err := loadTracker()
+	if err != nil {
+		return nil, fmt.Errorf("read the tracker object: %w", err)
+	}
+	if opts.ProcessRing > 0 {
+		spec.Maps[trackerMapProcesses].MaxEntries = uint32(opts.ProcessRing)
+	}
+	if opts.CallRing > 0 {
+		spec.Maps[trackerMapCalls].MaxEntries = uint32(opts.CallRing)
+	}
+	if opts.NoCalls {
+		spec.Maps[trackerMapCalls].MaxEntries = uint32(unix.Getpagesize())
+		delete(spec.Programs, trackerProgOnSysExit)
+	}
+	if !opts.Free {
+		delete(spec.Programs, trackerProgOnFree)
+	}
+	if err := spec.Variables[trackerVarArgsMax].Set(uint32(min(opts.ArgsMax, 8192))); err != nil {
+		return nil, fmt.Errorf("set args_max: %w", err)
+	}
+	if err := spec.Variables[trackerVarWantFree].Set(b2u(opts.Free)); err != nil {
+		return nil, fmt.Errorf("set want_free: %w", err)
+	}
+	t := &Tracker{}
+	if err := t.load(spec, types); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types})
+	switch {
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("load the tracker: %w: %w", ErrNotSupported, err)
+	case err != nil:
+		return fmt.Errorf("load the tracker: %w", err)
+	}
+	defer coll.Close()
+	if err := coll.Assign(&t.objs.trackerMaps); err != nil {
+		return fmt.Errorf("take the tracker's maps: %w", err)
+	}
+	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
+	if t.processes, err = newRing(t.objs.Processes); err != nil {
+		return err
+	}
+	if t.calls, err = newRing(t.objs.Calls); err != nil {
+		return err
+	}
+	for name, prog := range coll.Programs {
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		t.links = append(t.links, l)
+	}
+	return nil
+}
+
+func b2u(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// AdoptChildren makes every child that the calling process forks from now on
+// the root of a monitored tree, until it is called with false.
+func (t *Tracker) AdoptChildren(yes bool) error {
+	var tgid uint32
+	if yes {
+		tgid = uint32(unix.Getpid())
+	}
+	if err := t.recorder.Set(tgid); err != nil {
+		return fmt.Errorf("tell the tracker who records: %w", err)
+	}
+	return nil
+}
+
+// Mark tells that the events of a superblock are reported otherwise, so that
+// call records need no path there. dev is as MkDev makes it.
+func (t *Tracker) Mark(dev uint32) error {
+	if err := t.objs.Marked.Put(dev, uint32(1)); err != nil {
+		return fmt.Errorf("mark device %#x: %w", dev, err)
+	}
+	return nil
+}
+
+// DrainProcesses hands every process record so far to fn, in order. The record
+// and its slices are valid until fn returns.
+func (t *Tracker) DrainProcesses(fn func(*Process)) error {
+	var bad error
+	err := t.processes.drain(func(b []byte) {
+		if err := DecodeProcess(b, &t.process); err != nil {
+			bad = err
+			return
+		}
+		fn(&t.process)
+	})
+	return errors.Join(err, bad)
+}
+
+// DrainCalls hands every call record so far to fn, in order. The record and
+// its slices are valid until fn returns.
+func (t *Tracker) DrainCalls(fn func(*Call)) error {
+	var bad error
+	err := t.calls.drain(func(b []byte) {
+		if err := DecodeCall(b, &t.call); err != nil {
+			bad = err
+			return
+		}
+		fn(&t.call)
+	})
+	return errors.Join(err, bad)
+}
+
+// Empty tells whether every record so far was drained.
+func (t *Tracker) Empty() bool { return t.processes.empty() && t.calls.empty() }
+
+// FDs returns the descriptors that become readable with the first record
+// after a drain.
+func (t *Tracker) FDs() [2]int { return [2]int{t.processes.fd, t.calls.fd} }
+
+// Retire takes a process out of the monitored set. The caller knows that
+// nothing of it can come any more.
+func (t *Tracker) Retire(id ID) error {
+	err := t.objs.Tracked.Delete(&identity{TGID: id.TGID, Start: id.Start})
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("retire process %d: %w", id.TGID, err)
+	}
+	// If the number was given away meanwhile, its entry is the new process's:
+	// only a report of yet another use would be missed.
+	var start uint64
+	if err := t.objs.Numbers.Lookup(id.TGID, &start); err == nil && start == id.Start {
+		t.objs.Numbers.Delete(id.TGID)
+	}
+	return nil
+}
+
+// Tracked returns the processes of the monitored set, those included that
+// exited and were not retired. It is the kernel's own word, whatever was lost.
+func (t *Tracker) Tracked() ([]ID, error) {
+	var (
+		ids  []ID
+		key  identity
+		in   uint8
+		iter = t.objs.Tracked.Iterate()
+	)
+	for iter.Next(&key, &in) {
+		ids = append(ids, ID{TGID: key.TGID, Start: key.Start})
+	}
+	if err := iter.Err(); err != nil {
+		return nil, fmt.Errorf("list the monitored set: %w", err)
+	}
+	return ids, nil
+}
+
+// Lost returns what was lost so far.
+func (t *Tracker) Lost() (Lost, error) {
+	var n [3]uint64
+	if err := t.lost.Get(&n); err != nil {
+		return Lost{}, fmt.Errorf("read the tracker's counters: %w", err)
+	}
+	return Lost{Processes: n[0], Calls: n[1], Untracked: n[2]}, nil
+}
+
+// Close detaches and frees everything.
+func (t *Tracker) Close() error {
+	var errs []error
+	for _, l := range t.links {
+		errs = append(errs, l.Close())
+	}
+	t.links = nil
+	for _, r := range []*ring{t.processes, t.calls} {
+		if r != nil {
+			r.close()
+		}
+	}
+	errs = append(errs, t.objs.trackerMaps.Close())
+	return errors.Join(errs...)
+}
