@@ -1,0 +1,313 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"fanrec"
+	"fanrec/ebpf"
+	"fanrec/fan"
+	"fanrec/output"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+type recordFlags struct {
+	output   string
+	format   string
+	user     string
+	exclude  []string
+	waitAll  bool
+	quiet    bool
+	verbose  bool
+	logLevel string
+	noCalls  bool
+	args     bool
+
+	epoch        time.Duration
+	processRing  int
+	callRing     int
+	limitedQueue bool
+}
+
+func newRecord() *cobra.Command {
+	var f recordFlags
+	cmd := &cobra.Command{
+		Use:   "fanrec [flags] -- command [arguments]",
+		Short: "Record what a command and all its descendants do to files",
+		Long: `fanrec runs a command and records every file that it and all its descendants
+open, write, rename, link, delete and execute, as a filemon(4) log.
+
+The command runs as it would without fanrec: nothing is traced or preloaded,
+static and setuid programs included. Recording needs root, or CAP_SYS_ADMIN,
+CAP_DAC_READ_SEARCH, CAP_BPF and CAP_PERFMON; "fanrec doctor" tells what is
+missing.
+
+The exit status is the command's, 128+n if signal n killed it, 127 if it was
+not found, 126 if it cannot be executed, and 125 if fanrec itself failed or the
+log is incomplete. An incomplete log says so, and no "# Bye bye" ends it.`,
+		Example: `  sudo fanrec -- ./configure
+  sudo fanrec --user "$USER" -o build.log -- make -j8
+  sudo fanrec -f jsonl -o - -q -- sh ./install.sh | jq -r .path`,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       fullVersion(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no command given; try: fanrec -- ./configure, or fanrec --help")
+			}
+			return record(&f, args)
+		},
+	}
+	fl := cmd.Flags()
+	fl.SetInterspersed(false)
+	fl.StringVarP(&f.output, "output", "o", "filemon.out", "write the log to `FILE`, - for standard output")
+	fl.StringVarP(&f.format, "format", "f", "filemon", "`FORMAT` of the log: filemon (version 5), filemon4 or jsonl")
+	fl.StringVar(&f.user, "user", "", "run the command as user `NAME`")
+	fl.BoolVarP(&f.waitAll, "wait-all", "w", false, "go on until the last descendant is gone, not only the command")
+	fl.StringArrayVar(&f.exclude, "exclude", nil, "leave out paths that match `GLOB` (** crosses directories; repeatable)")
+	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
+	fl.StringVar(&f.logLevel, "log-level", "warn", "`LEVEL` of messages: debug, info, warn or error")
+	fl.BoolVar(&f.noCalls, "no-calls", false, "do without call records: less exact, no cost to system calls")
+	fl.DurationVar(&f.epoch, "epoch", 0, "gather for so long before records are put in order")
+	fl.IntVar(&f.processRing, "process-ring", 0, "bytes of the ring of process records, a power of two")
+	fl.IntVar(&f.callRing, "call-ring", 0, "bytes of the ring of call records, a power of two")
+	fl.BoolVar(&f.limitedQueue, "limited-queue", false, "keep the kernel's limit of queued events")
+	for _, name := range []string{"epoch", "process-ring", "call-ring", "limited-queue"} {
+		fl.MarkHidden(name)
+	}
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"filemon", "filemon4", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; try fanrec --help", err) })
+	return cmd
+}
+
+// statusOf returns the exit status for an error that was met before or instead
+// of running the command.
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, fanrec.ErrNotFound):
+		return exitMissing
+	case errors.Is(err, fanrec.ErrNotExecutable):
+		return exitCannot
+	}
+	return exitUsage
+}
+
+func terminal(fd uintptr) bool {
+	_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+	return err == nil
+}
+
+// newLog returns the logger of messages to a person.
+func newLog(f *recordFlags) (zerolog.Logger, error) {
+	level, err := zerolog.ParseLevel(f.logLevel)
+	if err != nil {
+		return zerolog.Nop(), fmt.Errorf("--log-level %s: want debug, info, warn or error", f.logLevel)
+	}
+	if f.verbose {
+		level = zerolog.DebugLevel
+	}
+	if f.quiet {
+		level = zerolog.ErrorLevel
+	}
+	w := zerolog.ConsoleWriter{
+		Out: os.Stderr, NoColor: !terminal(os.Stderr.Fd()) || os.Getenv("NO_COLOR") != "", PartsOrder: []string{"level", "message"},
+		FormatLevel: func(l any) string {
+			if l == "warn" {
+				return "fanrec: warning:"
+			}
+			return "fanrec:"
+		},
+	}
+	return zerolog.New(w).Level(level), nil
+}
+
+// newWriter returns the writer of a format.
+func newWriter(format string, w io.Writer) (output.Writer, error) {
+	switch format {
+	case "filemon", "filemon5":
+		return output.NewFilemon(w, 5), nil
+	case "filemon4":
+		return output.NewFilemon(w, 4), nil
+	case "jsonl", "json":
+		return output.NewJSONL(w), nil
+	}
+	return nil, fmt.Errorf("--format %s: want filemon, filemon4 or jsonl", format)
+}
+
+// explain adds to an error of fanrec.New what can be done about it.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+		if missing := missingCapabilities(); len(missing) > 0 {
+			return fmt.Errorf("not permitted to record: %s missing; run it as root (sudo fanrec ...)", strings.Join(missing, ", "))
+		}
+		return fmt.Errorf("not permitted to record, though every capability is there; see fanrec doctor: %w", err)
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, fan.ErrNotSupported):
+		return fmt.Errorf("%w; see fanrec doctor", err)
+	}
+	return err
+}
+
+func record(f *recordFlags, argv []string) error {
+	log, err := newLog(f)
+	if err != nil {
+		return err
+	}
+	exclude, err := newExclude(f.exclude)
+	if err != nil {
+		return err
+	}
+	if _, err := newWriter(f.format, io.Discard); err != nil {
+		return err
+	}
+	command := &fanrec.Command{Argv: argv}
+	if f.user != "" {
+		if err := runAs(command, f.user); err != nil {
+			return err
+		}
+	}
+	if err := command.Check(); err != nil {
+		return err
+	}
+	opts := fanrec.Options{
+		NoCalls: f.noCalls, Epoch: f.epoch, WaitAll: f.waitAll, Handles: strings.HasPrefix(f.format, "json"), Log: log,
+		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue,
+	}
+	if f.args {
+		opts.ArgsMax = 8192
+	}
+	rec, err := fanrec.New(opts)
+	if err != nil {
+		return explain(err)
+	}
+	defer rec.Close()
+	// Recording is one loop: a second processor would only cost.
+	runtime.GOMAXPROCS(1)
+
+	file, err := openLog(f.output, command.As)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := rec.IgnoreWrites(int(file.Fd())); err != nil {
+		log.Debug().Err(err).Msg("the log's own writes may be recorded")
+	}
+	writer, err := newWriter(f.format, file)
+	if err != nil {
+		return err
+	}
+	signals := catch()
+	begin := time.Now()
+	pid, err := rec.Start(command)
+	if err != nil {
+		return err
+	}
+	go forward(rec, signals)
+	return run(f, log, rec, writer, exclude, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: argv, Notes: rec.Notes()})
+}
+
+// run writes the log until the recording is over and returns its exit status.
+func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, w output.Writer, exclude exclude, h *output.Header) error {
+	var werr error
+	keep := func(err error) {
+		if werr == nil {
+			werr = err
+		}
+	}
+	keep(w.Begin(h))
+	wrote := true
+	res, err := rec.Run(func(r *output.Record) {
+		if !exclude.match(r) {
+			wrote = true
+			keep(w.Write(r))
+		}
+	}, func() {
+		if wrote {
+			wrote = false
+			keep(w.Flush())
+		}
+	})
+	if err != nil {
+		return err
+	}
+	incomplete := res.Incomplete
+	if werr != nil {
+		incomplete = append(incomplete, fmt.Sprintf("the log could not be written: %v", werr))
+	}
+	if err := w.End(&output.Trailer{Stop: time.Now().UnixNano(), Incomplete: incomplete}); err != nil && werr == nil {
+		incomplete = append(incomplete, fmt.Sprintf("the log could not be written: %v", err))
+	}
+	for _, why := range incomplete {
+		fmt.Fprintf(os.Stderr, "fanrec: INCOMPLETE: %s\n", why)
+	}
+	if !f.quiet {
+		fmt.Fprintln(os.Stderr, summary(f.output, &res.Stats))
+	}
+	log.Debug().Int("epochs", res.Stats.Epochs).Int("lookups", res.Stats.Lookups).Msg("recording")
+	switch {
+	case len(incomplete) > 0:
+		return exitStatus(exitUsage)
+	case res.Status.Signaled():
+		return exitStatus(128 + int(res.Status.Signal()))
+	case res.Status.ExitStatus() != 0:
+		return exitStatus(res.Status.ExitStatus())
+	}
+	return nil
+}
+
+// summary is the line that is printed at the end.
+func summary(file string, s *fanrec.Stats) string {
+	plural := func(n int, one, many string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %s", n, many)
+	}
+	line := fmt.Sprintf("fanrec: %s, %s, %s, %s, %s, %s, %d lost, %.2f s",
+		plural(s.Processes, "process", "processes"),
+		plural(s.Records[output.Read], "read", "reads"),
+		plural(s.Records[output.Write], "write", "writes"),
+		plural(s.Records[output.Delete], "deletion", "deletions"),
+		plural(s.Records[output.Rename], "rename", "renames"),
+		plural(s.Events, "event", "events"), s.Lost, s.Elapsed.Seconds())
+	if file != "-" {
+		line += ", log in " + file
+	}
+	return line
+}
+
+// catch takes the signals that are meant for the command. One that is ignored
+// stays so: the command inherits that.
+func catch() chan os.Signal {
+	ch := make(chan os.Signal, 16)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(ch, s)
+		}
+	}
+	return ch
+}
+
+// forward passes on what was sent to the recorder alone. The terminal sends
+// SIGINT and SIGQUIT to the command itself.
+func forward(rec *fanrec.Recorder, ch chan os.Signal) {
+	for s := range ch {
+		if s == syscall.SIGTERM || s == syscall.SIGHUP {
+			rec.Signal(s.(syscall.Signal))
+		}
+	}
+}

@@ -1,0 +1,426 @@
+package fanrec
+
+import (
+	"bytes"
+
+	"fanrec/ebpf"
+	"fanrec/fan"
+	"fanrec/output"
+	"fanrec/proctree"
+
+	"golang.org/x/sys/unix"
+)
+
+// writer is a process and a file that it wrote to.
+type writer struct {
+	pid  uint32
+	file fan.Inode
+}
+
+// start begins a record.
+func (j *joiner) start(p *proctree.Process, uid uint32, at int64) *output.Record {
+	j.rec = output.Record{
+		Time: at + j.clock, PID: p.ID.TGID, PPID: p.Parent.TGID, Start: p.ID.Start, UID: uid, Comm: p.Comm, Exe: p.Exe,
+	}
+	return &j.rec
+}
+
+// say hands out the record that start began.
+func (j *joiner) say(kind output.Kind, op output.Op, path, target []byte) {
+	j.rec.Kind, j.rec.Op, j.rec.Path, j.rec.Target = kind, op, path, target
+	j.emit(&j.rec)
+}
+
+// unresolved counts a record that cannot be had.
+func (j *joiner) unresolved() { j.faults.Unresolved++ }
+
+func (j *joiner) setHandle(i fan.Inode) {
+	if !j.handles {
+		return
+	}
+	if h, ok := j.fs.Handle(i); ok {
+		j.rec.Handle = h.String()
+	}
+}
+
+// at returns the path that an event says: the name in its directory, or the
+// directory itself.
+func (j *joiner) at(dst []byte, e *event) ([]byte, bool) {
+	if e.dir == (fan.Inode{}) {
+		return j.appendDir(dst, e.target)
+	}
+	return j.appendIn(dst, e.dir, j.now.get(e.name))
+}
+
+func (j *joiner) emitProcess(p *process) {
+	switch p.kind {
+	case ebpf.Fork:
+		p.proc.Comm = string(j.now.get(p.comm))
+		if p.parent != nil {
+			p.proc.Exe = p.parent.Exe
+		}
+		if p.root || p.parent == nil {
+			return
+		}
+		j.start(p.parent, p.parent.UID, p.Time).Child = p.proc.ID.TGID
+		j.say(output.Fork, output.NoOp, nil, nil)
+	case ebpf.Exec:
+		j.emitExec(p)
+	case ebpf.Exit:
+		r := j.start(p.proc, p.proc.UID, p.Time)
+		r.Code, r.Signal = int(p.status>>8&0xff), int(p.status&0x7f)
+		j.say(output.Exit, output.NoOp, nil, nil)
+	}
+}
+
+func (j *joiner) emitExec(p *process) {
+	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
+	image, ok := j.appendFile(j.path[0][:0], &p.image)
+	j.path[0] = image
+	if !ok {
+		j.unresolved()
+		return
+	}
+	if !bytes.Equal(p.proc.Exe, image) {
+		p.proc.Exe = bytes.Clone(image)
+	}
+	j.start(p.proc, p.UID, p.Time).Args = j.now.get(p.args)
+	j.setHandle(p.image.self)
+	j.say(output.Exec, output.NoOp, image, nil)
+	j.rec.Args = nil
+	if p.Flags&ebpf.Script != 0 {
+		j.emitLoaded(p, p.script, nil)
+	}
+	if p.Flags&ebpf.Interp != 0 {
+		j.emitLoaded(p, p.loader, &p.interp)
+	}
+}
+
+// emitLoaded hands out the R of what the kernel opened for an exec: by its
+// event, by the record of the file, or else by the name that was executed.
+func (j *joiner) emitLoaded(p *process, event int32, f *file) {
+	var path []byte
+	var ok bool
+	j.rec.Inferred, j.rec.Handle = false, ""
+	switch {
+	case f != nil && (f.self.FS != 0 || f.walk.n > 0):
+		path, ok = j.appendFile(j.path[0][:0], f)
+		j.setHandle(f.self)
+	case event >= 0:
+		path, ok = j.at(j.path[0][:0], &j.now.events[event])
+		j.setHandle(j.now.events[event].target)
+	case f == nil && bytes.HasPrefix(j.now.get(p.filename), []byte("/")):
+		// A script that this process executed before, in one event with now.
+		j.rec.Inferred = true
+		path, ok = append(j.path[0][:0], j.now.get(p.filename)...), true
+	}
+	j.path[0] = path
+	if !ok {
+		if f == nil {
+			j.unresolved()
+		}
+		return
+	}
+	j.say(output.Read, output.Loader, path, nil)
+}
+
+func (j *joiner) emitCall(c *call) {
+	j.start(c.proc, c.UID, c.Time)
+	c.proc.UID = c.UID
+	var e *event
+	if c.event >= 0 {
+		e = &j.now.events[c.event]
+		j.setHandle(e.target)
+		if c.first {
+			j.rec.Time = min(c.Time, e.bound) + j.clock
+		}
+	}
+	switch c.op {
+	case ebpf.OpOpen:
+		j.emitOpen(c, e)
+	case ebpf.OpChdir:
+		if path, ok := j.appendFile(j.path[0][:0], &c.file[0]); ok {
+			j.path[0] = path
+			j.setHandle(c.file[0].self)
+			j.say(output.Chdir, output.NoOp, path, nil)
+		} else {
+			j.unresolved()
+		}
+	case ebpf.OpChroot:
+	case ebpf.OpTruncate:
+		j.emitText(c, output.Write, output.Truncate)
+	case ebpf.OpMkdir:
+		j.emitName(c, e, bitCreate, output.Write, output.Mkdir)
+	case ebpf.OpMknod:
+		j.emitName(c, e, bitCreate, output.Write, output.Mknod)
+	case ebpf.OpBind:
+		j.emitName(c, e, bitCreate, output.Write, output.Bind)
+	case ebpf.OpUnlink:
+		j.emitName(c, e, bitDelete, output.Delete, output.Unlink)
+	case ebpf.OpRmdir:
+		j.emitName(c, e, bitDelete, output.Delete, output.Rmdir)
+	case ebpf.OpRename:
+		j.emitRename(c, e)
+	case ebpf.OpLink:
+		j.emitLink(c, e, output.Hard)
+	case ebpf.OpSymlink:
+		j.emitLink(c, e, output.Symbolic)
+	}
+}
+
+func (j *joiner) emitOpen(c *call, e *event) {
+	f := &c.file[0]
+	var path []byte
+	var ok bool
+	if e != nil {
+		path, ok = j.at(j.path[0][:0], e)
+	} else {
+		path, ok = j.appendFile(j.path[0][:0], f)
+		j.setHandle(f.self)
+	}
+	j.path[0] = path
+	if !ok {
+		j.unresolved()
+		return
+	}
+	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		j.rememberTemporary(f)
+	}
+	op := output.Open
+	if c.fmode&ebpf.FModeCreated != 0 {
+		op = output.Create
+	}
+	read, write := c.fmode&ebpf.FModeRead != 0, c.fmode&ebpf.FModeWrite != 0
+	if read && !write && op == output.Create {
+		j.say(output.Write, output.Create, path, nil)
+		op = output.Open
+	}
+	if read || !write {
+		j.say(output.Read, op, path, nil)
+	}
+	if write {
+		j.say(output.Write, op, path, nil)
+	}
+}
+
+// emitName hands out a record of a name that was made or removed.
+func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op output.Op) {
+	if e == nil {
+		j.emitText(c, kind, op)
+		return
+	}
+	path, ok := j.at(j.path[0][:0], e)
+	j.path[0] = path
+	if ok {
+		j.say(kind, op, path, nil)
+	} else {
+		j.unresolved()
+	}
+	j.apply(e, bit)
+}
+
+// emitText hands out a record whose path only the call's text tells: where
+// fanotify does not watch, and of truncate(2), which makes no event.
+func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
+	path, ok := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
+	j.path[0] = path
+	if !ok {
+		j.unresolved()
+		return
+	}
+	j.rec.Inferred = true
+	j.say(kind, op, path, nil)
+}
+
+func (j *joiner) emitRename(c *call, e *event) {
+	if e == nil {
+		from, ok1 := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
+		to, ok2 := j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
+		j.path[0], j.path[1] = from, to
+		if !ok1 || !ok2 {
+			j.unresolved()
+			return
+		}
+		j.rec.Inferred = true
+		j.say(output.Rename, output.NoOp, from, to)
+		return
+	}
+	op := output.NoOp
+	if c.flags&unix.RENAME_EXCHANGE != 0 {
+		op = output.Exchange
+	}
+	j.renamed(e, op)
+	if c.other >= 0 {
+		o := &j.now.events[c.other]
+		j.setHandle(o.target)
+		j.renamed(o, op)
+	}
+}
+
+func (j *joiner) renamed(e *event, op output.Op) {
+	from, ok1 := j.appendIn(j.path[0][:0], e.dir, j.now.get(e.name))
+	to, ok2 := j.appendIn(j.path[1][:0], e.newDir, j.now.get(e.to))
+	j.path[0], j.path[1] = from, to
+	if ok1 && ok2 {
+		j.say(output.Rename, op, from, to)
+	} else {
+		j.unresolved()
+	}
+	j.apply(e, bitRename)
+}
+
+func (j *joiner) emitLink(c *call, e *event, op output.Op) {
+	text := j.now.get(c.text[0])
+	var from []byte
+	ok := true
+	switch {
+	case op == output.Symbolic:
+		from = append(j.path[0][:0], text...)
+	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
+		// linkat of a descriptor: what it was opened as, by its inode.
+		from, ok = j.appendTemporary(j.path[0][:0], e.target)
+		if !ok {
+			from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
+		}
+	default:
+		from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
+	}
+	j.path[0] = from
+	var to []byte
+	ok2 := true
+	if e != nil {
+		to, ok2 = j.at(j.path[1][:0], e)
+	} else {
+		to, ok2 = j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
+		j.rec.Inferred = true
+	}
+	j.path[1] = to
+	if !ok || !ok2 {
+		j.unresolved()
+		return
+	}
+	j.say(output.Link, op, from, to)
+}
+
+// rememberTemporary remembers where a file without a name was made: a later
+// link gives it one.
+func (j *joiner) rememberTemporary(f *file) {
+	if len(j.temporary) > 1<<12 {
+		clear(j.temporary)
+	}
+	j.temporary[f.self] = place{f.parent, string(j.now.get(f.name))}
+}
+
+// appendTemporary appends the path of a file without a name, opened with
+// O_TMPFILE: the directory and "#" with its inode number.
+func (j *joiner) appendTemporary(dst []byte, i fan.Inode) ([]byte, bool) {
+	t, ok := j.temporary[i]
+	if !ok {
+		return dst, false
+	}
+	return j.appendIn(dst, t.dir, []byte(t.name))
+}
+
+// emitEvent hands out what nobody but the event tells, and what others did to
+// directories.
+func (j *joiner) emitEvent(e *event) {
+	if e.outside {
+		for _, bit := range [...]uint32{bitCreate, bitRename} {
+			if e.mask&bit != 0 {
+				j.apply(e, bit)
+			}
+		}
+		return
+	}
+	p, shared := j.tree.Owner(e.pid, e.bound)
+	if p == nil {
+		if !shared {
+			j.faults.Ambiguous++
+		}
+		return
+	}
+	j.start(p, p.UID, e.bound)
+	j.rec.Inferred = true
+	j.setHandle(e.target)
+	left := e.unexplained()
+	if left&bitRename != 0 {
+		j.renamed(e, output.NoOp)
+		return
+	}
+	path, ok := j.at(j.path[0][:0], e)
+	j.path[0] = path
+	if !ok {
+		j.unresolved()
+		return
+	}
+	if left&(bitCreate|bitOpen) != 0 || !j.calls && e.mask&(bitModify|bitClosed) != 0 {
+		j.inferOpen(e, left, path)
+	}
+	if left&bitCreate != 0 {
+		j.apply(e, bitCreate)
+	}
+	if left&bitDelete != 0 {
+		op := output.Unlink
+		if e.mask&bitDir != 0 {
+			op = output.Rmdir
+		}
+		j.say(output.Delete, op, path, nil)
+		j.apply(e, bitDelete)
+	}
+}
+
+// inferOpen says R or W of what was opened or made without a call record.
+func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
+	switch {
+	case left&bitCreate != 0 && e.mask&bitDir != 0:
+		j.say(output.Write, output.Mkdir, path, nil)
+	case left&bitCreate != 0:
+		op := output.Create
+		if e.mask&bitOpen == 0 {
+			op = output.Mknod
+		}
+		j.sayWrite(e, op, path)
+	case e.mask&(bitModify|bitClosed) != 0:
+		j.sayWrite(e, output.Open, path)
+	default:
+		j.say(output.Read, output.Open, path, nil)
+	}
+}
+
+// sayWrite says that a process writes to a file. Without call records the
+// events of one open may be read apart, and each would say it again.
+func (j *joiner) sayWrite(e *event, op output.Op, path []byte) {
+	if !j.calls {
+		w := writer{e.pid, e.target}
+		if _, told := j.wrote[w]; told && e.mask&bitOpen == 0 {
+			return
+		}
+		if len(j.wrote) > 1<<16 {
+			clear(j.wrote)
+		}
+		j.wrote[w] = struct{}{}
+	}
+	j.say(output.Write, op, path, nil)
+}
+
+// retire notes that the exit of a process is out.
+func (j *joiner) retire(p *proctree.Process) {
+	j.zombies = append(j.zombies, p)
+}
+
+// bury retires the processes of which nothing can come any more: with call
+// records nothing follows the exit; without, the closes of its files do, until
+// the kernel has freed it.
+func (j *joiner) bury() {
+	left := j.zombies[:0]
+	for _, p := range j.zombies {
+		if !j.calls && (p.Freed == 0 || p.Freed > j.closed) {
+			left = append(left, p)
+			continue
+		}
+		j.tree.Retire(p)
+		j.retired(p)
+	}
+	clear(j.zombies[len(left):])
+	j.zombies = left
+}

@@ -1,0 +1,145 @@
+package fan
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// Mount is one line of mountinfo(5).
+type Mount struct {
+	ID         int
+	Dev        uint32 // of the superblock, major<<20 | minor as in the kernel
+	Root       string // which directory of the filesystem is mounted
+	Mountpoint string
+	Type       string
+	order      int // later mounts hide earlier ones at the same place
+}
+
+// Mounts reads the mount table of the calling process.
+func Mounts() ([]Mount, error) {
+	infos, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	mounts := make([]Mount, 0, len(infos))
+	for i, m := range infos {
+		mounts = append(mounts, Mount{
+			ID:         m.ID,
+			Dev:        uint32(m.Major)<<20 | uint32(m.Minor)&0xfffff,
+			Root:       m.Root,
+			Mountpoint: m.Mountpoint,
+			Type:       m.FSType,
+			order:      i,
+		})
+	}
+	return mounts, nil
+}
+
+// MountTable maps paths inside filesystems to paths of the mount namespace.
+type MountTable struct {
+	byDev map[uint32][]Mount // the one to prefer first
+	all   []Mount
+}
+
+// NewMountTable orders the mounts of each superblock: those that show most of
+// the filesystem first, of those the shortest mount point, the topmost where
+// several are stacked on one place.
+func NewMountTable(mounts []Mount) *MountTable {
+	top := map[string]int{}
+	for _, m := range mounts {
+		top[m.Mountpoint] = m.order
+	}
+	t := &MountTable{byDev: map[uint32][]Mount{}, all: mounts}
+	for _, m := range mounts {
+		if m.order == top[m.Mountpoint] {
+			t.byDev[m.Dev] = append(t.byDev[m.Dev], m)
+		}
+	}
+	for _, list := range t.byDev {
+		sort.SliceStable(list, func(i, j int) bool {
+			a, b := list[i], list[j]
+			if len(a.Root) != len(b.Root) {
+				return len(a.Root) < len(b.Root)
+			}
+			return len(a.Mountpoint) < len(b.Mountpoint)
+		})
+	}
+	return t
+}
+
+// Superblocks returns, for each superblock, its mounts in order of preference.
+// The superblocks come in the order of the mount table.
+func (t *MountTable) Superblocks() [][]Mount {
+	var out [][]Mount
+	seen := map[uint32]bool{}
+	for _, m := range t.all {
+		if !seen[m.Dev] && len(t.byDev[m.Dev]) > 0 {
+			seen[m.Dev] = true
+			out = append(out, t.byDev[m.Dev])
+		}
+	}
+	return out
+}
+
+// Append appends the path, in the mount namespace, of a path inside the
+// filesystem on dev. It reports false if no mount shows that path: then the
+// path inside the filesystem is appended.
+func (t *MountTable) Append(dst []byte, dev uint32, inside []byte) ([]byte, bool) {
+	for i := range t.byDev[dev] {
+		m := &t.byDev[dev][i]
+		rest, ok := below(inside, m.Root)
+		if !ok {
+			continue
+		}
+		if m.Mountpoint != "/" {
+			dst = append(dst, m.Mountpoint...)
+		}
+		return append(dst, rest...), true
+	}
+	return append(dst, inside...), false
+}
+
+// below returns what follows root in path, "" or with a leading slash.
+func below(path []byte, root string) ([]byte, bool) {
+	if root == "/" {
+		return path, true
+	}
+	if len(path) < len(root) || string(path[:len(root)]) != root {
+		return nil, false
+	}
+	rest := path[len(root):]
+	return rest, len(rest) == 0 || rest[0] == '/'
+}
+
+// openMount opens the root of a private clone of a mount. Unlike a descriptor
+// on the mount itself it does not make umount(8) fail, does not see what is
+// mounted on top, and reads paths from the mount's root.
+func openMount(m Mount) (int, error) {
+	tree, err := openTree(m.Mountpoint)
+	if err != nil {
+		return -1, fmt.Errorf("clone the mount on %s: %w", m.Mountpoint, err)
+	}
+	defer unix.Close(tree)
+	// open_by_handle_at does not take an O_PATH descriptor.
+	fd, err := unix.Openat(tree, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open the mount on %s: %w", m.Mountpoint, err)
+	}
+	return fd, nil
+}
+
+// pseudo are filesystems of the kernel's own objects. Where they can be marked
+// at all nothing is gained: their files have no history, and call records tell
+// of them with the path that was walked.
+var pseudo = map[string]bool{
+	"proc": true, "sysfs": true, "devpts": true, "tracefs": true, "debugfs": true, "cgroup": true, "cgroup2": true,
+	"securityfs": true, "bpf": true, "pstore": true, "mqueue": true, "configfs": true, "fusectl": true,
+	"binfmt_misc": true, "efivarfs": true, "rpc_pipefs": true, "nsfs": true, "autofs": true, "selinuxfs": true,
+}
+
+// Pseudo tells whether a type of filesystem holds only objects of the kernel.
+func Pseudo(fstype string) bool { return pseudo[strings.TrimPrefix(fstype, "fuse.")] }

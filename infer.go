@@ -1,0 +1,47 @@
+package fanrec
+
+// holdTime is how long an event waits for its call to return. A call that was
+// preempted, or that frees a large file after it removed the name, takes long.
+const holdTime = 5e9
+
+// held tells that an event must still find its place: some of it is not yet
+// explained.
+func (e *event) held() bool {
+	return !e.outside && !e.done && !e.settled && e.unexplained() != 0
+}
+
+// settle decides for each event whether a call can still come that explains it.
+// With call records none can once its process made a later record while it had
+// one thread, or is gone. What is left then was done without a call: by
+// io_uring, by the kernel, or on a system without call records.
+func (j *joiner) settle() {
+	for i := range j.now.events[:j.sealed] {
+		e := &j.now.events[i]
+		if e.outside || e.done || e.settled {
+			continue
+		}
+		if e.unexplained() == 0 {
+			e.done = true
+			continue
+		}
+		p, shared := j.tree.Owner(e.pid, j.after)
+		switch {
+		case !j.calls, j.closed-e.end > holdTime:
+			e.settled = true
+		case p == nil:
+			// The pid belongs to somebody else now.
+			e.settled = true
+			if shared {
+				e.done = true
+			}
+		case p.Exited && p.Exit <= j.closed:
+			e.settled = true
+		case p.Replies > e.end && p.Replies <= j.closed:
+			e.settled = true
+		}
+		if e.settled && e.unexplained() == bitOpen && e.mask&bitOpenExec != 0 && j.calls {
+			// Opened for an execve that failed, or for one whose record has it.
+			e.done = true
+		}
+	}
+}

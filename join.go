@@ -1,0 +1,246 @@
+package fanrec
+
+import (
+	"fanrec/ebpf"
+	"fanrec/fan"
+	"fanrec/output"
+	"fanrec/proctree"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// The bits of fanotify events that the join looks at.
+const (
+	bitModify   = unix.FAN_MODIFY
+	bitAttrib   = unix.FAN_ATTRIB
+	bitClosed   = unix.FAN_CLOSE_WRITE
+	bitOpen     = unix.FAN_OPEN
+	bitOpenExec = unix.FAN_OPEN_EXEC
+	bitCreate   = unix.FAN_CREATE
+	bitDelete   = unix.FAN_DELETE
+	bitRename   = unix.FAN_RENAME
+	bitDir      = unix.FAN_ONDIR
+	bitOverflow = unix.FAN_Q_OVERFLOW
+)
+
+// place is a name in a directory.
+type place struct {
+	dir  fan.Inode
+	name string
+}
+
+// faults counts what makes a recording incomplete.
+type faults struct {
+	Overflow   int // the event queue overflowed
+	NoHandle   int // an event without a handle
+	Unresolved int // a path that could not be had
+	Ambiguous  int // an event of one of two processes with the same pid
+	Malformed  int // an event or record that could not be decoded
+}
+
+// joiner makes records out of what the three witnesses say. It does no I/O: it
+// is fed by add*, told by seal that an epoch is over, asked by unknown for the
+// directories to look up, and hands out records in release.
+type joiner struct {
+	fs      *fan.Filesystems
+	graph   *fan.Graph
+	mounts  *fan.MountTable
+	tree    *proctree.Tree
+	emit    func(*output.Record)
+	retired func(*proctree.Process)
+	// realDir resolves the symbolic links of a directory's path as it is now,
+	// for the few paths that are known only as a text.
+	realDir func([]byte) ([]byte, bool)
+	clock   int64 // to be added to CLOCK_MONOTONIC to get the time of day
+	calls   bool  // there are call records
+	handles bool  // fill Record.Handle
+
+	now, spare pending
+	remap      []int32
+	targets    index
+	names      index
+	seq        uint64
+	begin      uint64 // place in the queue where the epoch began that seal ended
+	sealed     int    // so many events are in front of the last barrier
+	floor      int64  // a barrier was raised at this time, in front of what is read next
+	closed     int64  // every call that returned by then has its event among the sealed
+	after      int64  // all sealed events were queued before this time
+	ops        []op
+	born       map[fan.Inode]int32 // directories made in what is pending, by the event
+	moved      map[fan.Inode]int32 // and renamed, by the last event
+	lost       map[fan.Inode]bool  // directories that cannot be found
+	asked      []fan.Inode         // by unknown
+	rec        output.Record
+	path       [3][]byte
+	faults     faults
+	events     int                 // events of the tree
+	zombies    []*proctree.Process // not yet retired though their exit is out
+	temporary  map[fan.Inode]place // files of O_TMPFILE that may get a name
+	wrote      map[writer]struct{} // without call records: who was seen to write what
+}
+
+func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
+	return &joiner{
+		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true,
+		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
+		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
+		emit:    func(*output.Record) {},
+		retired: func(*proctree.Process) {},
+		realDir: func([]byte) ([]byte, bool) { return nil, false },
+	}
+}
+
+// raised tells that a barrier was raised at the given time: what is added from
+// now on was queued after it.
+func (j *joiner) raised(at int64) { j.floor = at }
+
+// addEvent takes an event that a read(2) between begin and end returned. All
+// process records of before the read must have been added.
+func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
+	mask := uint32(ev.Mask)
+	if mask&bitOverflow != 0 {
+		j.faults.Overflow++
+		return
+	}
+	outside := !j.tree.Had(uint32(ev.PID))
+	if outside && (mask&bitDir == 0 || mask&(bitCreate|bitDelete|bitRename) == 0) {
+		return
+	}
+	if len(ev.Dir.Bytes) == 0 && len(ev.Target.Bytes) == 0 {
+		if !outside {
+			j.faults.NoHandle++
+		}
+		return
+	}
+	e := event{
+		mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
+		dir: j.fs.Inode(&ev.Dir), newDir: j.fs.Inode(&ev.NewDir), target: j.fs.Inode(&ev.Target),
+	}
+	if string(ev.Name) == "." && e.target == (fan.Inode{}) {
+		e.target, e.dir = e.dir, fan.Inode{}
+	} else {
+		e.name, e.to = j.now.put(ev.Name), j.now.put(ev.NewName)
+	}
+	if !outside {
+		j.events++
+	}
+	e.seq = j.seq
+	j.seq++
+	j.noteDir(&e, int32(len(j.now.events)))
+	j.now.events = append(j.now.events, e)
+}
+
+// noteDir remembers what happens to directories in what is pending.
+func (j *joiner) noteDir(e *event, i int32) {
+	if e.mask&bitDir == 0 || e.applied != 0 {
+		return
+	}
+	if e.mask&bitCreate != 0 {
+		j.born[e.target] = i
+	}
+	if e.mask&bitRename != 0 {
+		j.moved[e.target] = i
+	}
+}
+
+func (j *joiner) file(f *ebpf.File) file {
+	fs := j.fs.ByDev(f.Dev)
+	out := file{mode: f.Mode, name: j.now.put(f.Name), walk: j.now.put(f.Walk)}
+	if fs != 0 {
+		out.self = fan.Inode{Ino: f.Ino, Gen: f.Gen, FS: fs}
+		out.parent = fan.Inode{Ino: f.ParentIno, Gen: f.ParentGen, FS: fs}
+	}
+	return out
+}
+
+// addProcess takes a process record.
+func (j *joiner) addProcess(r *ebpf.Process) {
+	p := process{Header: r.Header, kind: r.Kind, status: r.Status, script: -1, loader: -1}
+	switch r.Kind {
+	case ebpf.Fork:
+		p.proc = j.tree.Fork(r)
+		p.parent = j.tree.Find(r.Parent)
+		p.root = r.Flags&ebpf.Recorder != 0
+		p.comm = j.now.put(r.Comm)
+	case ebpf.Exec:
+		if p.proc = j.tree.Find(r.ID); p.proc == nil {
+			return // its fork record was lost, which is counted
+		}
+		p.image, p.interp = j.file(&r.Image), j.file(&r.Interp)
+		p.comm, p.filename, p.args = j.now.put(r.Comm), j.now.put(r.Filename), j.now.put(r.Args)
+	case ebpf.Exit:
+		if p.proc = j.tree.Find(r.ID); p.proc == nil || !j.tree.Gone(p.proc, r.Time, r.Status) {
+			return
+		}
+	case ebpf.Free:
+		if p := j.tree.Find(r.ID); p != nil {
+			p.Freed = r.Time
+		}
+		return
+	case ebpf.Reuse:
+		j.tree.Reuse(r)
+		return
+	}
+	j.now.procs = append(j.now.procs, p)
+}
+
+// addCall takes a call record.
+func (j *joiner) addCall(r *ebpf.Call) {
+	proc := j.tree.Find(r.ID)
+	if proc == nil {
+		return
+	}
+	c := call{Header: r.Header, proc: proc, op: r.Op, flags: r.Flags, fmode: r.FMode, event: -1, other: -1}
+	for i := range c.file {
+		c.file[i] = j.file(&r.File[i])
+		c.text[i] = j.now.put(r.Text[i])
+	}
+	j.now.calls = append(j.now.calls, c)
+}
+
+// seal ends an epoch: every event in front of a barrier that was raised
+// between before and after has been added, and every record of the tracker
+// until after the barrier. sealed is how many of the pending events those are.
+func (j *joiner) seal(before, after int64, sealed int) {
+	j.sealed, j.closed, j.after = sealed, before, after
+	if !slices.IsSortedFunc(j.now.calls, byCallTime) {
+		slices.SortStableFunc(j.now.calls, byCallTime)
+	}
+	j.build()
+	j.match()
+	j.settle()
+	j.bound()
+}
+
+func byCallTime(a, b call) int {
+	switch {
+	case a.Time < b.Time:
+		return -1
+	case a.Time > b.Time:
+		return 1
+	}
+	return 0
+}
+
+// release hands out what is certain, in order, and forgets it. With all, what
+// is still uncertain goes as well: nothing more will come.
+func (j *joiner) release(all bool) {
+	limit := j.limit(all)
+	j.collect()
+	for i := range j.ops {
+		if j.ops[i].key >= limit {
+			break
+		}
+		j.perform(&j.ops[i])
+	}
+	j.bury()
+	next := j.seq
+	if j.sealed < len(j.now.events) {
+		next = j.now.events[j.sealed].seq
+	}
+	j.remap = move(&j.spare, &j.now, j.begin, j.remap)
+	j.now, j.spare = j.spare, j.now
+	j.spare.reset()
+	j.begin, j.sealed = next, 0
+}

@@ -1,0 +1,114 @@
+package output
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rs/zerolog"
+)
+
+// JSONL writes one JSON object a line: a "header", the records, a "trailer".
+// Names are exact: beside a name that is not UTF-8 its bytes stand in base64,
+// in a field with "_raw" behind its name.
+type JSONL struct {
+	w   *bufio.Writer
+	log zerolog.Logger
+	b64 []byte
+}
+
+// NewJSONL returns a writer of JSON lines.
+func NewJSONL(w io.Writer) *JSONL {
+	buf := bufio.NewWriterSize(w, 64<<10)
+	return &JSONL{w: buf, log: zerolog.New(quiet{buf})}
+}
+
+// quiet reports no errors, which zerolog would print: the buffer keeps the
+// first one and returns it at Flush.
+type quiet struct{ w *bufio.Writer }
+
+func (q quiet) Write(p []byte) (int, error) {
+	q.w.Write(p)
+	return len(p), nil
+}
+
+// when formats a time as RFC 3339 with nine digits, in UTC.
+func when(e *zerolog.Event, key string, ns int64) *zerolog.Event {
+	var b [40]byte
+	return e.Bytes(key, time.Unix(0, ns).UTC().AppendFormat(b[:0], "2006-01-02T15:04:05.000000000Z"))
+}
+
+// Begin implements Writer.
+func (j *JSONL) Begin(h *Header) error {
+	e := when(j.log.Log().Str("kind", "header").Int("version", 1), "time", h.Start)
+	e = e.Uint32("pid", h.Target).Strs("command", h.Command)
+	if len(h.Notes) > 0 {
+		e = e.Strs("notes", h.Notes)
+	}
+	e.Send()
+	return j.w.Flush()
+}
+
+func (j *JSONL) name(e *zerolog.Event, key, raw string, name []byte) *zerolog.Event {
+	e = e.Bytes(key, name)
+	if utf8.Valid(name) {
+		return e
+	}
+	j.b64 = base64.StdEncoding.AppendEncode(j.b64[:0], name)
+	return e.Bytes(raw, j.b64)
+}
+
+// Write implements Writer.
+func (j *JSONL) Write(r *Record) error {
+	e := when(j.log.Log(), "time", r.Time)
+	e = e.Str("kind", r.Kind.String())
+	if r.Op != NoOp {
+		e = e.Str("op", r.Op.String())
+	}
+	e = e.Uint32("pid", r.PID).Uint32("ppid", r.PPID).Uint64("start", r.Start).Uint32("uid", r.UID).Str("comm", r.Comm)
+	if len(r.Exe) > 0 {
+		e = j.name(e, "exe", "exe_raw", r.Exe)
+	}
+	switch r.Kind {
+	case Fork:
+		e = e.Uint32("child", r.Child)
+	case Exit:
+		e = e.Int("code", r.Code).Int("signal", r.Signal)
+	case Rename, Link:
+		e = j.name(e, "path", "path_raw", r.Path)
+		e = j.name(e, "target", "target_raw", r.Target)
+	default:
+		e = j.name(e, "path", "path_raw", r.Path)
+	}
+	if len(r.Args) > 0 {
+		a := zerolog.Arr()
+		for arg := range bytes.SplitSeq(bytes.TrimSuffix(r.Args, []byte{0}), []byte{0}) {
+			a = a.Bytes(arg)
+		}
+		e = e.Array("args", a)
+	}
+	if r.Handle != "" {
+		e = e.Str("handle", r.Handle)
+	}
+	if r.Inferred {
+		e = e.Bool("inferred", true)
+	}
+	e.Send()
+	return nil
+}
+
+// Flush implements Writer.
+func (j *JSONL) Flush() error { return j.w.Flush() }
+
+// End implements Writer.
+func (j *JSONL) End(t *Trailer) error {
+	e := when(j.log.Log().Str("kind", "trailer"), "time", t.Stop).Bool("complete", len(t.Incomplete) == 0)
+	if len(t.Incomplete) > 0 {
+		e = e.Strs("incomplete", t.Incomplete)
+	}
+	e.Send()
+	return j.w.Flush()
+}

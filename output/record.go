@@ -1,0 +1,112 @@
+// Package output is what a recording consists of: the Record, and the formats
+// that it is written in and read from. It knows nothing of where records come
+// from, so that whatever reads logs needs neither fanotify nor BPF.
+package output
+
+// Kind says what happened. Each kind but the last has its filemon letter.
+type Kind uint8
+
+// The kinds of records.
+const (
+	Fork   Kind = iota + 1 // F: Child was made
+	Exec                   // E: the image that runs now
+	Exit                   // X
+	Chdir                  // C
+	Read                   // R: opened for reading
+	Write                  // W: opened for writing, or made, or truncated by name
+	Delete                 // D: the name was removed
+	Rename                 // M: from Path to Target
+	Link                   // L: Target is the new name of, or the symbolic link to, Path
+)
+
+var kinds = [...]struct {
+	letter byte
+	name   string
+}{
+	Fork: {'F', "fork"}, Exec: {'E', "exec"}, Exit: {'X', "exit"}, Chdir: {'C', "chdir"}, Read: {'R', "read"},
+	Write: {'W', "write"}, Delete: {'D', "delete"}, Rename: {'M', "rename"}, Link: {'L', "link"},
+}
+
+// Letter returns the filemon letter of a kind.
+func (k Kind) Letter() byte { return kinds[k].letter }
+
+// String returns the name of a kind, as JSON has it.
+func (k Kind) String() string { return kinds[k].name }
+
+// Op says how it was done, where a kind has several ways.
+type Op uint8
+
+// The operations.
+const (
+	NoOp     Op = iota
+	Open        // of a file that was there
+	Create      // open(2) that made the file
+	Mkdir       //
+	Mknod       // a device, a fifo, a socket or a regular file
+	Bind        // bind(2) of a Unix socket
+	Truncate    // truncate(2) by name
+	Unlink      //
+	Rmdir       //
+	Exchange    // one half of renameat2(RENAME_EXCHANGE)
+	Hard        // a hard link
+	Symbolic    // a symbolic link; Path is its text
+	Loader      // opened by the kernel for execve: a script or an ELF interpreter
+)
+
+var ops = [...]string{
+	Open: "open", Create: "create", Mkdir: "mkdir", Mknod: "mknod", Bind: "bind", Truncate: "truncate", Unlink: "unlink",
+	Rmdir: "rmdir", Exchange: "exchange", Hard: "hard", Symbolic: "symbolic", Loader: "loader",
+}
+
+// String returns the name of an operation, as JSON has it; "" for NoOp.
+func (o Op) String() string { return ops[o] }
+
+// Record is one thing that a process of the tree did. Whoever is handed a
+// Record may keep neither it nor its slices: they are used again.
+type Record struct {
+	Time   int64  // ns since 1970, by the clock of the machine
+	PID    uint32 // thread group, in the initial pid namespace
+	PPID   uint32 // who forked it; 0 if not known
+	Start  uint64 // start_boottime: with PID the identity of the process
+	UID    uint32
+	Kind   Kind
+	Op     Op
+	Comm   string
+	Exe    []byte // path of the image it ran then
+	Path   []byte // absolute, bytes as they are; of a symbolic link its text
+	Target []byte // Rename, Link: the new name
+	Child  uint32 // Fork
+	Code   int    // Exit: exit code
+	Signal int    // Exit: what killed it, 0 if nothing did
+	Args   []byte // Exec: argv, each with a NUL, if asked for
+	Handle string // of the file, fsid:type:bytes in hexadecimal; filled only if asked for
+	// Inferred: there was no call record; kind, order or path rest on reasoning.
+	Inferred bool
+}
+
+// Writer writes a recording. Its methods are for one goroutine.
+type Writer interface {
+	// Begin is called once, before all records.
+	Begin(h *Header) error
+	// Write appends a record.
+	Write(r *Record) error
+	// Flush hands what was appended to the system.
+	Flush() error
+	// End is called once, after all records. A recording that is not complete
+	// must not look as if it were.
+	End(t *Trailer) error
+}
+
+// Header begins a recording.
+type Header struct {
+	Target  uint32   // pid of the command
+	Start   int64    // ns since 1970
+	Command []string // argv
+	Notes   []string // what this recording cannot have
+}
+
+// Trailer ends a recording.
+type Trailer struct {
+	Stop       int64    // ns since 1970
+	Incomplete []string // why, one reason a line; empty if nothing is missing
+}

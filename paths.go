@@ -1,0 +1,266 @@
+package fanrec
+
+import (
+	"bytes"
+	"slices"
+
+	"fanrec/ebpf"
+	"fanrec/fan"
+
+	"golang.org/x/sys/unix"
+)
+
+// Paths are those of the watermark: the graph has every change of a directory
+// that was released and none that is pending. A directory that the graph does
+// not know is looked up, which shows it as it is now; what is pending tells
+// what of that is newer than the watermark.
+
+// unknown returns the directories that must be looked up before release. The
+// caller looks them up, passes one more barrier so that every change that the
+// lookups may have seen is pending, and hands them to learn.
+func (j *joiner) unknown() []fan.Inode {
+	j.asked = j.asked[:0]
+	limit := j.limit(false)
+	j.collect()
+	for i := range j.ops {
+		o := &j.ops[i]
+		if o.key >= limit {
+			break
+		}
+		switch o.kind {
+		case opCall:
+			j.needCall(&j.now.calls[o.i])
+		case opProcess:
+			if p := &j.now.procs[o.i]; p.kind == ebpf.Exec {
+				j.need(p.image.parent)
+				j.need(p.interp.parent)
+				j.needEvent(p.script)
+				j.needEvent(p.loader)
+			}
+		case opEvent:
+			if e := &j.now.events[o.i]; !e.outside {
+				j.needEvent(o.i)
+			}
+		}
+	}
+	return j.asked
+}
+
+func (j *joiner) needCall(c *call) {
+	j.needEvent(c.event)
+	j.needEvent(c.other)
+	switch {
+	case c.op == ebpf.OpChdir, c.op == ebpf.OpChroot, c.op == ebpf.OpOpen && c.file[0].mode&unix.S_IFMT == unix.S_IFDIR:
+		j.need(c.file[0].self)
+	case c.op == ebpf.OpOpen && c.event < 0:
+		j.need(c.file[0].parent)
+	case c.op == ebpf.OpLink, c.op != ebpf.OpOpen && c.event < 0:
+		j.need(c.file[0].self)
+		j.need(c.file[1].self)
+	}
+}
+
+func (j *joiner) needEvent(i int32) {
+	if i < 0 {
+		return
+	}
+	e := &j.now.events[i]
+	if e.dir == (fan.Inode{}) {
+		j.need(e.target)
+		return
+	}
+	j.need(e.dir)
+	j.need(e.newDir)
+}
+
+// need asks for a directory and its parents, as far as they are not known and
+// no pending event makes them.
+func (j *joiner) need(dir fan.Inode) {
+	for dir.FS != 0 {
+		missing, ok := j.graph.Missing(dir)
+		if !ok || j.lost[missing] {
+			return
+		}
+		i, made := j.born[missing]
+		if !made {
+			if !slices.Contains(j.asked, missing) {
+				j.asked = append(j.asked, missing)
+			}
+			return
+		}
+		dir = j.now.events[i].dir
+	}
+}
+
+// learn takes the outcome of a lookup: where directories were when they were
+// looked up. What is pending leads back to where they were at the watermark.
+func (j *joiner) learn(links []fan.Link) {
+	for _, l := range links {
+		if j.graph.Known(l.Dir) {
+			continue
+		}
+		if e := j.firstChange(l.Dir); e != nil {
+			j.graph.Set(l.Dir, e.dir, j.now.get(e.name))
+		} else {
+			j.graph.Set(l.Dir, l.Parent, []byte(l.Name))
+		}
+	}
+}
+
+// vanished takes the outcome of a lookup of a directory that is gone: a pending
+// event has its name. If none has, its path is lost.
+func (j *joiner) vanished(dir fan.Inode) {
+	if j.graph.Known(dir) {
+		return
+	}
+	if e := j.firstChange(dir); e != nil {
+		j.graph.Set(dir, e.dir, j.now.get(e.name))
+		return
+	}
+	// No event tells of a directory that another was renamed over.
+	var over *event
+	for i := range j.now.events {
+		e := &j.now.events[i]
+		if e.mask&bitDir == 0 || e.mask&bitRename == 0 || e.applied != 0 || e.target == dir || e.newDir.FS != dir.FS {
+			continue
+		}
+		if over != nil {
+			j.lost[dir] = true
+			return
+		}
+		over = e
+	}
+	if over == nil {
+		j.lost[dir] = true
+		return
+	}
+	j.graph.Set(dir, over.newDir, j.now.get(over.to))
+}
+
+// firstChange returns the first pending event that renamed or removed a directory.
+func (j *joiner) firstChange(dir fan.Inode) *event {
+	for i := range j.now.events {
+		e := &j.now.events[i]
+		if e.target == dir && e.mask&bitDir != 0 && e.mask&(bitRename|bitDelete) != 0 && e.applied == 0 {
+			return e
+		}
+	}
+	return nil
+}
+
+// appendDir appends the path of a directory.
+func (j *joiner) appendDir(dst []byte, dir fan.Inode) ([]byte, bool) {
+	fs := j.fs.Get(dir.FS)
+	if fs == nil {
+		return dst, false
+	}
+	inside, ok := j.graph.Path(dir)
+	if !ok {
+		return dst, false
+	}
+	n := len(dst)
+	dst, _ = j.mounts.Append(dst, fs.Mount.Dev, inside)
+	if len(dst) == n {
+		dst = append(dst, '/')
+	}
+	return dst, true
+}
+
+// appendIn appends the path of a name in a directory.
+func (j *joiner) appendIn(dst []byte, dir fan.Inode, name []byte) ([]byte, bool) {
+	n := len(dst)
+	dst, ok := j.appendDir(dst, dir)
+	if !ok {
+		return dst, false
+	}
+	if !(len(dst) == n+1 && dst[n] == '/') {
+		dst = append(dst, '/')
+	}
+	return append(dst, name...), true
+}
+
+// appendFile appends the path of a file by what its record says: the walked
+// path, or its name in its parent; that of a directory by itself.
+func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
+	switch {
+	case f.self.FS == 0:
+		if f.walk.n == 0 && f.self.Ino == 0 && f.mode == 0 {
+			return dst, false
+		}
+		return ebpf.AppendPath(dst, j.now.get(f.walk)), true
+	case f.mode&unix.S_IFMT == unix.S_IFDIR:
+		return j.appendDir(dst, f.self)
+	}
+	return j.appendIn(dst, f.parent, j.now.get(f.name))
+}
+
+// appendText appends the path that a text means to a call: relative to a base,
+// the symbolic links on its way resolved as they are now. The last component
+// is kept. Only for what no event tells.
+func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) {
+	dir, name := last(text)
+	if len(name) == 0 {
+		return dst, false
+	}
+	n := len(dst)
+	var ok bool
+	if dst, ok = j.appendFile(dst, base); !ok {
+		return dst, false
+	}
+	if len(dir) > 0 {
+		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
+		if real, ok := j.realDir(dst[n:]); ok {
+			dst = append(dst[:n], real...)
+		}
+	}
+	if dst[len(dst)-1] != '/' {
+		dst = append(dst, '/')
+	}
+	return append(dst, name...), true
+}
+
+// appendClean appends the components of a path to the directory that begins at
+// n in dst, without "." and "..".
+func appendClean(dst []byte, n int, path []byte) []byte {
+	for len(dst) > n+1 && dst[len(dst)-1] == '/' {
+		dst = dst[:len(dst)-1]
+	}
+	for comp := range bytes.SplitSeq(path, []byte{'/'}) {
+		switch string(comp) {
+		case "", ".":
+		case "..":
+			dst = dst[:n+max(bytes.LastIndexByte(dst[n:], '/'), 0)]
+			if len(dst) == n {
+				dst = append(dst, '/')
+			}
+		default:
+			if dst[len(dst)-1] != '/' {
+				dst = append(dst, '/')
+			}
+			dst = append(dst, comp...)
+		}
+	}
+	return dst
+}
+
+// apply changes the directory graph as an event says.
+func (j *joiner) apply(e *event, bit uint32) {
+	if e.mask&bitDir == 0 {
+		return
+	}
+	e.applied |= bit
+	switch bit {
+	case bitCreate:
+		j.graph.Set(e.target, e.dir, j.now.get(e.name))
+		delete(j.born, e.target)
+	case bitRename:
+		if e.outside {
+			// Several renames may have been merged, and there are no calls
+			// to tell: it is looked up when it is needed.
+			j.graph.Forget(e.target)
+			return
+		}
+		j.graph.Set(e.target, e.newDir, j.now.get(e.to))
+	}
+	// What was removed keeps its last name: a process may still be in it.
+}

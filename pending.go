@@ -1,0 +1,199 @@
+package fanrec
+
+import (
+	"fanrec/ebpf"
+	"fanrec/fan"
+	"fanrec/proctree"
+)
+
+// What has arrived and is not yet released. An item lives from its arrival
+// until its records are out, and an event for one epoch more, as a call may
+// still return that was merged into it.
+
+// span is a piece of pending.text.
+type span struct{ off, n uint32 }
+
+// file is a file as a record of the tracker names it.
+type file struct {
+	self   fan.Inode // FS is 0 where fanotify does not watch; the path is then in walk
+	parent fan.Inode
+	mode   uint16
+	name   span
+	walk   span
+}
+
+// The bits of an event that must be explained by a call.
+const explain = bitOpen | bitCreate | bitDelete | bitRename
+
+// event is a fanotify event.
+type event struct {
+	seq    uint64 // place in the queue
+	mask   uint32
+	pid    uint32
+	dir    fan.Inode // zero for an event on a directory itself, which is then target
+	newDir fan.Inode
+	target fan.Inode
+	name   span
+	to     span  // rename: the new name
+	floor  int64 // it was queued after this time: a barrier in front of it
+	begin  int64 // the read(2) that returned it began and ended at these times:
+	end    int64 // what was merged into it had happened before end
+
+	claimed uint32 // bits that calls explain
+	anchor  int64  // the earliest call that is certainly in it returned then; 0: none
+	thread  uint32 // that call's thread
+	late    int64  // the last call that may have made it returned then; 0: none
+	bound   int64  // it was queued before this time
+	applied uint32 // bits that the directory graph knows of
+	pinned  bool   // something that waits refers to it
+	outside bool   // by a process outside of the tree; only changes of directories are kept
+	settled bool   // no call will come that explains the rest
+	done    bool   // everything in it is released
+	// Neighbours in the two indexes, -1 at the end.
+	nextTarget, nextName int32
+}
+
+func (e *event) unexplained() uint32 { return e.mask & explain &^ e.claimed }
+
+// upper returns a time before which the event was certainly queued, by its own calls.
+func (e *event) upper() int64 {
+	if e.anchor != 0 {
+		return e.anchor
+	}
+	return e.late
+}
+
+// call is a call record.
+type call struct {
+	ebpf.Header
+	proc  *proctree.Process
+	op    ebpf.Op
+	flags uint32
+	fmode uint32
+	file  [2]file
+	text  [2]span
+	prev  int64 // time of the thread's record before
+	event int32 // index of the event it made or was merged into; -1: none
+	other int32 // exchange: the second event; -1: none
+	seen  bool  // prev is set
+	first bool  // it made the event, so that the queue orders it
+	ready bool  // its event is found, or it is known to have none
+	done  bool
+}
+
+// process is a process record.
+type process struct {
+	ebpf.Header
+	kind     ebpf.Kind
+	proc     *proctree.Process
+	parent   *proctree.Process
+	status   uint32
+	comm     span
+	image    file
+	interp   file
+	filename span
+	args     span
+	script   int32 // index of the event of a script that the kernel opened; -1: none
+	loader   int32 // same of the ELF interpreter, where the record does not name it; -1: none
+	root     bool
+	seen     bool
+	done     bool
+}
+
+// pending holds all that waits.
+type pending struct {
+	events []event
+	calls  []call
+	procs  []process
+	text   []byte
+}
+
+func (p *pending) put(b []byte) span {
+	s := span{uint32(len(p.text)), uint32(len(b))}
+	p.text = append(p.text, b...)
+	return s
+}
+
+func (p *pending) get(s span) []byte { return p.text[s.off : s.off+s.n : s.off+s.n] }
+
+func (p *pending) reset() {
+	p.events, p.calls, p.procs, p.text = p.events[:0], p.calls[:0], p.procs[:0], p.text[:0]
+}
+
+// pin marks the events that calls and processes refer to which are not released.
+func (p *pending) pin() {
+	for i := range p.events {
+		p.events[i].pinned = false
+	}
+	pin := func(i int32) {
+		if i >= 0 {
+			p.events[i].pinned = true
+		}
+	}
+	for i := range p.calls {
+		if c := &p.calls[i]; !c.done {
+			pin(c.event)
+			pin(c.other)
+		}
+	}
+	for i := range p.procs {
+		if r := &p.procs[i]; !r.done {
+			pin(r.script)
+			pin(r.loader)
+		}
+	}
+}
+
+// move copies what is still needed from one pending to another, empty one.
+// keep is the first place in the queue from which events are still needed
+// though they are released.
+func move(to, from *pending, keep uint64, remap []int32) []int32 {
+	remap = remap[:0]
+	from.pin()
+	for i := range from.events {
+		e := &from.events[i]
+		if e.done && !e.pinned && e.seq < keep {
+			remap = append(remap, -1)
+			continue
+		}
+		remap = append(remap, int32(len(to.events)))
+		to.events = append(to.events, *e)
+		n := &to.events[len(to.events)-1]
+		n.name, n.to = to.put(from.get(e.name)), to.put(from.get(e.to))
+	}
+	index := func(i int32) int32 {
+		if i < 0 {
+			return i
+		}
+		return remap[i]
+	}
+	moveFile := func(f file) file {
+		f.name, f.walk = to.put(from.get(f.name)), to.put(from.get(f.walk))
+		return f
+	}
+	for i := range from.calls {
+		c := &from.calls[i]
+		if c.done {
+			continue
+		}
+		to.calls = append(to.calls, *c)
+		n := &to.calls[len(to.calls)-1]
+		n.event, n.other = index(c.event), index(c.other)
+		for k := range n.file {
+			n.file[k] = moveFile(c.file[k])
+			n.text[k] = to.put(from.get(c.text[k]))
+		}
+	}
+	for i := range from.procs {
+		p := &from.procs[i]
+		if p.done {
+			continue
+		}
+		to.procs = append(to.procs, *p)
+		n := &to.procs[len(to.procs)-1]
+		n.script, n.loader = index(p.script), index(p.loader)
+		n.image, n.interp = moveFile(p.image), moveFile(p.interp)
+		n.comm, n.filename, n.args = to.put(from.get(p.comm)), to.put(from.get(p.filename)), to.put(from.get(p.args))
+	}
+	return remap
+}

@@ -1,0 +1,160 @@
+// Package proctree keeps the monitored descendant set: which processes are in
+// the tree, and which of them had a pid when. It is pure.
+package proctree
+
+import "fanrec/ebpf"
+
+// A Process of the tree.
+type Process struct {
+	ID     ebpf.ID
+	Parent ebpf.ID
+	UID    uint32
+	Comm   string
+	Exe    []byte // path of the image, set by whoever learns it
+
+	Forked  int64 // CLOCK_MONOTONIC, ns; the start of the recording for the root
+	Exited  bool
+	Exit    int64 // time of the exit record
+	Status  uint32
+	Freed   int64 // the kernel forgot it then; 0 if it has not
+	Last    int64 // time of its last record
+	Alone   bool  // at its last record it had one thread
+	Replies int64 // time of the last record that was made while it was alone
+
+	threads map[uint32]int64 // last record of each thread, once there were several
+	older   *Process         // had the same pid before
+	reused  int64            // the pid was given away at this time, 0 if it was not
+}
+
+// Tree is the set of processes that were in the tree and are not yet retired.
+type Tree struct {
+	byPID map[uint32]*Process // the youngest with that pid
+	size  int
+	live  int
+	total int
+}
+
+// New returns an empty tree.
+func New() *Tree { return &Tree{byPID: map[uint32]*Process{}} }
+
+// Find returns a process by its identity, nil if it is not in the tree.
+func (t *Tree) Find(id ebpf.ID) *Process {
+	for p := t.byPID[id.TGID]; p != nil; p = p.older {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// Had tells whether some process that is not retired has or had the pid.
+func (t *Tree) Had(pid uint32) bool { return t.byPID[pid] != nil }
+
+// Owner returns the process that a pid belonged to at a time, nil if it was
+// none of the tree. The bool reports whether the pid changed hands since the
+// oldest process that is remembered, so that the time matters.
+func (t *Tree) Owner(pid uint32, at int64) (*Process, bool) {
+	p := t.byPID[pid]
+	if p == nil {
+		return nil, false
+	}
+	shared := p.older != nil || p.reused != 0
+	for ; p != nil; p = p.older {
+		if p.reused != 0 && at >= p.reused {
+			return nil, shared
+		}
+		if at >= p.Forked || p.older == nil {
+			return p, shared
+		}
+	}
+	return nil, shared
+}
+
+// Fork adds a child. The root of the tree has no parent in it.
+func (t *Tree) Fork(r *ebpf.Process) *Process {
+	p := &Process{ID: r.ID, Parent: r.Parent, UID: r.UID, Comm: string(r.Comm), Forked: r.Time, Last: r.Time, Alone: true}
+	p.older = t.byPID[r.ID.TGID]
+	t.byPID[r.ID.TGID] = p
+	t.size++
+	t.live++
+	t.total++
+	return p
+}
+
+// Reuse notes that a pid was given to a process outside of the tree, or again
+// to one inside, whose fork record follows.
+func (t *Tree) Reuse(r *ebpf.Process) {
+	if p := t.byPID[r.ID.TGID]; p != nil && p.reused == 0 {
+		p.reused = r.Time
+	}
+}
+
+// Gone notes the end of a process. It reports false if that was known.
+func (t *Tree) Gone(p *Process, at int64, status uint32) bool {
+	if p.Exited {
+		return false
+	}
+	p.Exited, p.Exit, p.Status = true, at, status
+	t.live--
+	return true
+}
+
+// Saw notes a record of a process and returns the time of the thread's
+// previous record, or that of the fork.
+func (p *Process) Saw(h *ebpf.Header) int64 {
+	alone := h.Flags&ebpf.Alone != 0
+	if alone && p.threads == nil {
+		last := p.Last
+		p.Last, p.Alone, p.Replies = h.Time, true, h.Time
+		return last
+	}
+	if p.threads == nil {
+		p.threads = map[uint32]int64{}
+	}
+	last, ok := p.threads[h.TID]
+	if !ok {
+		last = p.Forked
+	}
+	p.threads[h.TID] = h.Time
+	p.Last, p.Alone = h.Time, alone
+	if alone {
+		p.Replies = h.Time
+		clear(p.threads)
+		p.threads[h.TID] = h.Time
+	}
+	return last
+}
+
+// Retire forgets a process of which nothing can come any more.
+func (t *Tree) Retire(p *Process) {
+	for link := t.byPID[p.ID.TGID]; link != nil; link = link.older {
+		if link.older == p {
+			link.older = p.older
+			t.size--
+			return
+		}
+	}
+	if t.byPID[p.ID.TGID] == p {
+		t.size--
+		if p.older != nil {
+			t.byPID[p.ID.TGID] = p.older
+		} else {
+			delete(t.byPID, p.ID.TGID)
+		}
+	}
+}
+
+// Live returns how many processes of the tree have not exited.
+func (t *Tree) Live() int { return t.live }
+
+// Total returns how many processes were ever in the tree.
+func (t *Tree) Total() int { return t.total }
+
+// All calls fn for every process that is not retired.
+func (t *Tree) All(fn func(*Process)) {
+	for _, p := range t.byPID {
+		for ; p != nil; p = p.older {
+			fn(p)
+		}
+	}
+}

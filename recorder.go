@@ -1,0 +1,513 @@
+package fanrec
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"fanrec/ebpf"
+	"fanrec/fan"
+	"fanrec/output"
+	"fanrec/proctree"
+
+	"github.com/cilium/ebpf/btf"
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// Options of a Recorder. The zero value records names and opens, with calls.
+type Options struct {
+	NoCalls bool          // no call records: kind and order are then inferred
+	Epoch   time.Duration // how long to gather before a barrier; 0: 50 ms, 5 ms without calls
+	ArgsMax int           // bytes of argv kept of an exec; 0: none
+	Handles bool          // fill Record.Handle
+	WaitAll bool          // go on until the last process of the tree is gone
+	Log     zerolog.Logger
+
+	// For tests: small rings, and the kernel's limit of queued events.
+	ProcessRing, CallRing int
+	LimitedQueue          bool
+}
+
+// Stats counts what a recording had.
+type Stats struct {
+	Processes int
+	Events    int // fanotify events of the tree
+	Records   [output.Link + 1]int
+	Lost      int // sum of what the reasons of Result.Incomplete count
+	Epochs    int
+	Lookups   int
+	Elapsed   time.Duration
+}
+
+// Result is the outcome of a recording.
+type Result struct {
+	Status     syscall.WaitStatus // of the command
+	Stats      Stats
+	Incomplete []string // what is missing, one reason a line; empty: nothing
+}
+
+// A Recorder records one command. Its methods are for one goroutine, but for
+// Signal.
+type Recorder struct {
+	opts    Options
+	group   *fan.Group
+	tracker *ebpf.Tracker
+	join    *joiner
+	out     func(*output.Record)
+	buf     []byte
+	notes   []string
+	wake    int // eventfd: the command has ended
+	pid     int
+	started time.Time
+	ended   chan struct{} // closed before wake is written
+	status  syscall.WaitStatus
+	waitErr error
+	stats   Stats
+	missing []string
+	retire  error
+}
+
+// bufSize is room for thousands of events; the largest has less than 1 KiB.
+const bufSize = 256 << 10
+
+// graphSize bounds the directories that are remembered: some 200 bytes each.
+const graphSize = 64 << 10
+
+// New prepares a recording: it loads the tracker and watches every filesystem
+// of the mount namespace. Errors wrap fan.ErrNotSupported,
+// ebpf.ErrNotSupported or unix.EPERM.
+func New(opts Options) (*Recorder, error) {
+	if opts.Epoch == 0 {
+		opts.Epoch = 50 * time.Millisecond
+		if opts.NoCalls {
+			opts.Epoch = 5 * time.Millisecond
+		}
+	}
+	r := &Recorder{opts: opts, buf: make([]byte, bufSize), wake: -1, ended: make(chan struct{})}
+	// The slowest step is to read the kernel's types; it needs nothing else.
+	type loaded struct {
+		types *btf.Cache
+		err   error
+	}
+	types := make(chan loaded, 1)
+	go func() {
+		c, err := ebpf.KernelTypes()
+		types <- loaded{c, err}
+	}()
+	if err := r.watch(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	l := <-types
+	if l.err != nil {
+		r.Close()
+		return nil, l.err
+	}
+	var err error
+	r.tracker, err = ebpf.New(ebpf.Options{
+		NoCalls: opts.NoCalls, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
+		ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
+	}, l.types)
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	for _, fs := range r.group.Filesystems.All() {
+		if err := r.tracker.Mark(fs.Mount.Dev); err != nil {
+			r.Close()
+			return nil, err
+		}
+	}
+	if r.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	return r, nil
+}
+
+// watch makes the fanotify group and marks every filesystem that can be.
+func (r *Recorder) watch() error {
+	mask := uint64(fan.Names | fan.Opens)
+	if r.opts.NoCalls {
+		mask |= fan.Writes
+	}
+	var err error
+	if r.group, err = fan.NewGroup(fan.Options{Mask: mask, Limited: r.opts.LimitedQueue}); err != nil {
+		return err
+	}
+	mounts, err := fan.Mounts()
+	if err != nil {
+		return err
+	}
+	table := fan.NewMountTable(mounts)
+	graph := fan.NewGraph(graphSize)
+	for _, shown := range table.Superblocks() {
+		m := shown[0]
+		if fan.Pseudo(m.Type) {
+			continue
+		}
+		index, err := r.group.Watch(m)
+		if err != nil {
+			if errors.Is(err, unix.EPERM) {
+				return err
+			}
+			r.note("%s (%s) is not watched by fanotify: %v", m.Mountpoint, m.Type, err)
+			continue
+		}
+		root := m.Root
+		if root == "/" {
+			root = ""
+		}
+		graph.AddRoot(r.group.Filesystems.Get(index).Root, root)
+	}
+	r.join = newJoiner(r.group.Filesystems, graph, table)
+	r.join.calls = !r.opts.NoCalls
+	r.join.handles = r.opts.Handles
+	r.join.realDir = realDir
+	r.join.retired = func(p *proctree.Process) {
+		if err := r.tracker.Retire(p.ID); err != nil && r.retire == nil {
+			r.retire = err
+		}
+	}
+	r.join.emit = func(rec *output.Record) {
+		r.stats.Records[rec.Kind]++
+		if r.out != nil {
+			r.out(rec)
+		}
+	}
+	return nil
+}
+
+func (r *Recorder) note(format string, args ...any) {
+	n := fmt.Sprintf(format, args...)
+	r.opts.Log.Warn().Msg(n)
+	r.notes = append(r.notes, n)
+}
+
+// Notes returns what this recording cannot have, for the header of the log.
+func (r *Recorder) Notes() []string { return r.notes }
+
+// IgnoreWrites keeps the writes to an open file, the log, from being recorded.
+func (r *Recorder) IgnoreWrites(fd int) error {
+	if !r.opts.NoCalls {
+		return nil // writes make no events
+	}
+	return r.group.Ignore(fd)
+}
+
+// Start starts the command; all that it and its descendants do from its first
+// instruction on is recorded. Errors wrap ErrNotFound or ErrNotExecutable.
+func (r *Recorder) Start(c *Command) (pid int, err error) {
+	if err := r.tracker.AdoptChildren(true); err != nil {
+		return 0, err
+	}
+	r.started = time.Now()
+	r.pid, err = c.start()
+	if stop := r.tracker.AdoptChildren(false); stop != nil && err == nil {
+		err = stop
+	}
+	if err != nil {
+		return 0, err
+	}
+	go func() {
+		r.status, r.waitErr = wait(r.pid)
+		close(r.ended)
+		unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}()
+	return r.pid, nil
+}
+
+// Signal passes a signal on to the command, unless it has ended.
+func (r *Recorder) Signal(sig syscall.Signal) {
+	select {
+	case <-r.ended:
+	default:
+		syscall.Kill(r.pid, sig)
+	}
+}
+
+// Run hands records to out, in order, until the command has ended, or with
+// WaitAll its last descendant. flush is called after each batch of records.
+func (r *Recorder) Run(out func(*output.Record), flush func()) (*Result, error) {
+	r.out = out
+	var failed error
+	for failed == nil && !r.over() {
+		if failed = r.idle(); failed == nil {
+			failed = r.epoch()
+			flush()
+		}
+	}
+	// What returns late was merged into events that are already here: one more
+	// barrier sees it. Then nothing will come of what has ended.
+	for i := 0; i < 2 && failed == nil; i++ {
+		failed = r.epoch()
+	}
+	r.join.release(true)
+	flush()
+	<-r.ended
+	if failed != nil {
+		r.missing = append(r.missing, fmt.Sprintf("the recorder failed: %v", failed))
+	}
+	if r.waitErr != nil {
+		return nil, r.waitErr
+	}
+	return r.result(), nil
+}
+
+// over tells whether the recording has come to its end.
+func (r *Recorder) over() bool {
+	select {
+	case <-r.ended:
+	default:
+		return false
+	}
+	if !r.opts.WaitAll {
+		return true
+	}
+	if !r.lossy() {
+		return r.join.tree.Live() == 0
+	}
+	// The last exit record may be among what was lost: ask the kernel.
+	ids, err := r.tracker.Tracked()
+	if err != nil {
+		return true
+	}
+	for _, id := range ids {
+		if alive(int(id.TGID)) {
+			return false
+		}
+	}
+	return true
+}
+
+// alive tells whether a process runs; a zombie does not. The number may have
+// been given away meanwhile: then the recording only lasts longer.
+func alive(pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 0
+}
+
+func (r *Recorder) lossy() bool {
+	lost, err := r.tracker.Lost()
+	return err != nil || lost.Processes+lost.Untracked > 0
+}
+
+// idle sleeps until something happened, and then for an epoch, or until the
+// command ends. An idle tree costs no wake-ups.
+func (r *Recorder) idle() error {
+	rings := r.tracker.FDs()
+	fds := []unix.PollFd{
+		{Fd: int32(r.wake), Events: unix.POLLIN},
+		{Fd: int32(r.group.FD()), Events: unix.POLLIN},
+		{Fd: int32(rings[0]), Events: unix.POLLIN},
+		{Fd: int32(rings[1]), Events: unix.POLLIN},
+	}
+	select {
+	case <-r.ended: // wake stays readable
+		fds = fds[1:]
+		time.Sleep(r.opts.Epoch)
+		if r.lossy() {
+			return nil
+		}
+		return poll(fds, -1)
+	default:
+	}
+	if err := poll(fds, -1); err != nil {
+		return err
+	}
+	return poll(fds[:1], int(r.opts.Epoch/time.Millisecond))
+}
+
+func poll(fds []unix.PollFd, timeout int) error {
+	_, err := unix.Poll(fds, timeout)
+	if err != nil && err != unix.EINTR {
+		return fmt.Errorf("poll: %w", err)
+	}
+	return nil
+}
+
+// monotonic returns the time by the clock of the tracker.
+func monotonic() int64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
+
+// epoch takes all that happened until now and hands out what is certain.
+func (r *Recorder) epoch() error {
+	r.stats.Epochs++
+	r.join.clock = time.Now().UnixNano() - monotonic()
+	before, after, sealed, err := r.take()
+	if err != nil {
+		return err
+	}
+	if err := r.tracker.DrainCalls(r.join.addCall); err != nil {
+		return r.malformed(err)
+	}
+	r.join.seal(before, after, sealed)
+	if err := r.lookUp(); err != nil {
+		return err
+	}
+	r.join.release(false)
+	return r.retire
+}
+
+// malformed counts a record that could not be decoded and goes on; any other
+// error stays one.
+func (r *Recorder) malformed(err error) error {
+	if errors.Is(err, ebpf.ErrMalformed) || errors.Is(err, fan.ErrMalformed) {
+		r.opts.Log.Error().Err(err).Msg("a record of the kernel is not understood; please report this")
+		r.join.faults.Malformed++
+		return nil
+	}
+	return err
+}
+
+// take raises a barrier and reads the queue up to it. What lies behind it in
+// the same buffer belongs to the next epoch. The process records that precede
+// the events are drained before these are looked at.
+func (r *Recorder) take() (before, after int64, sealed int, err error) {
+	before = monotonic()
+	mark, err := r.group.Barrier.Raise()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	after = monotonic()
+	for found := false; !found; {
+		begin := monotonic()
+		n, err := r.group.Read(r.buf)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		end := monotonic()
+		if err := r.tracker.DrainProcesses(r.join.addProcess); err != nil {
+			if err = r.malformed(err); err != nil {
+				return 0, 0, 0, err
+			}
+		}
+		if n == 0 {
+			// Only an overflow can have taken the mark.
+			if r.join.faults.Overflow == 0 {
+				return 0, 0, 0, errors.New("a barrier was lost")
+			}
+			return before, after, len(r.join.now.events), nil
+		}
+		for b := r.buf[:n]; len(b) > 0; {
+			var ev fan.Event
+			size, err := fan.Decode(b, &ev)
+			if err != nil {
+				if err = r.malformed(err); err != nil {
+					return 0, 0, 0, err
+				}
+				break // nothing says where the next one begins
+			}
+			b = b[size:]
+			switch r.group.Barrier.Mark(&ev) {
+			case 0:
+				r.join.addEvent(&ev, begin, end)
+			case mark:
+				found, sealed = true, len(r.join.now.events)
+				r.join.raised(before)
+			}
+		}
+	}
+	return before, after, sealed, nil
+}
+
+// lookUp finds the directories that the join does not know. One more barrier
+// after each round brings every change that the lookups may have seen.
+func (r *Recorder) lookUp() error {
+	const rounds = 100 // each finds a level of parents at least
+	for range rounds {
+		unknown := r.join.unknown()
+		if len(unknown) == 0 {
+			return nil
+		}
+		type found struct {
+			links []fan.Link
+			dir   fan.Inode
+			err   error
+		}
+		results := make([]found, 0, len(unknown))
+		for _, dir := range unknown {
+			r.stats.Lookups++
+			links, err := r.group.Filesystems.Lookup(dir, r.join.graph.Known)
+			results = append(results, found{links, dir, err})
+		}
+		if _, _, _, err := r.take(); err != nil {
+			return err
+		}
+		for _, f := range results {
+			switch {
+			case f.err == nil:
+				r.join.learn(f.links)
+			case errors.Is(f.err, fan.ErrGone):
+				r.join.vanished(f.dir)
+			default:
+				r.opts.Log.Debug().Err(f.err).Msg("lookup")
+				r.join.vanished(f.dir)
+			}
+		}
+	}
+	return nil
+}
+
+// realDir resolves the symbolic links in the path of a directory.
+func realDir(path []byte) ([]byte, bool) {
+	real, err := filepath.EvalSymlinks(string(path))
+	if err != nil {
+		return nil, false
+	}
+	return []byte(real), true
+}
+
+// result sums up.
+func (r *Recorder) result() *Result {
+	f := &r.join.faults
+	add := func(n int, format string) {
+		if n > 0 {
+			r.missing = append(r.missing, fmt.Sprintf(format, n))
+			r.stats.Lost += n
+		}
+	}
+	lost, err := r.tracker.Lost()
+	if err != nil {
+		r.missing = append(r.missing, err.Error())
+	}
+	add(int(lost.Processes), "%d process records were lost: the ring was full")
+	add(int(lost.Calls), "%d call records were lost: the ring was full")
+	add(int(lost.Untracked), "%d processes could not be followed: the table was full")
+	add(f.Overflow, "%d times fanotify events were lost: the queue was full")
+	add(f.NoHandle, "%d events came without a file handle")
+	add(f.Unresolved, "%d records have a path that could not be found")
+	add(f.Ambiguous, "%d events of a pid that was used twice could not be attributed")
+	add(f.Malformed, "%d records of the kernel were not understood")
+	r.stats.Processes = r.join.tree.Total()
+	r.stats.Events = r.join.events
+	r.stats.Elapsed = time.Since(r.started)
+	return &Result{Status: r.status, Stats: r.stats, Incomplete: r.missing}
+}
+
+// Close frees everything.
+func (r *Recorder) Close() error {
+	var errs []error
+	if r.tracker != nil {
+		errs = append(errs, r.tracker.Close())
+	}
+	if r.group != nil {
+		errs = append(errs, r.group.Close())
+	}
+	if r.wake >= 0 {
+		errs = append(errs, unix.Close(r.wake))
+	}
+	return errors.Join(errs...)
+}
