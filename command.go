@@ -85,18 +85,3 @@ func (c *Command) start() (int, error) {
 	}
 	return pid, nil
 }
-
-// wait waits for a child and returns its wait status.
-func wait(pid int) (syscall.WaitStatus, error) {
-	var ws syscall.WaitStatus
-	for {
-		_, err := syscall.Wait4(pid, &ws, 0, nil)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("wait for the command: %w", err)
-		}
-		return ws, nil
-	}
-}

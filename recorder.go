@@ -1,9 +1,11 @@
 package fanrec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,7 +14,6 @@ import (
 	"fanrec/output"
 	"fanrec/proctree"
 
-	"github.com/cilium/ebpf/btf"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
@@ -59,12 +60,12 @@ type Recorder struct {
 	out     func(*output.Record)
 	buf     []byte
 	notes   []string
-	wake    int // eventfd: the command has ended
 	pid     int
+	pidfd   int // of the command, readable when it has ended
 	started time.Time
-	ended   chan struct{} // closed before wake is written
+	ended   bool
 	status  syscall.WaitStatus
-	waitErr error
+	mu      sync.Mutex // for Signal: pid is the command's until ended
 	stats   Stats
 	missing []string
 	retire  error
@@ -86,32 +87,23 @@ func New(opts Options) (*Recorder, error) {
 			opts.Epoch = 5 * time.Millisecond
 		}
 	}
-	r := &Recorder{opts: opts, buf: make([]byte, bufSize), wake: -1, ended: make(chan struct{})}
-	// The slowest step is to read the kernel's types; it needs nothing else.
+	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1}
 	type loaded struct {
-		types *btf.Cache
-		err   error
+		tracker *ebpf.Tracker
+		err     error
 	}
-	types := make(chan loaded, 1)
+	tracker := make(chan loaded, 1)
 	go func() {
-		c, err := ebpf.KernelTypes()
-		types <- loaded{c, err}
+		t, err := ebpf.New(ebpf.Options{
+			NoCalls: opts.NoCalls, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
+			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
+		})
+		tracker <- loaded{t, err}
 	}()
-	if err := r.watch(); err != nil {
-		r.Close()
-		return nil, err
-	}
-	l := <-types
-	if l.err != nil {
-		r.Close()
-		return nil, l.err
-	}
-	var err error
-	r.tracker, err = ebpf.New(ebpf.Options{
-		NoCalls: opts.NoCalls, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
-		ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
-	}, l.types)
-	if err != nil {
+	err := r.watch()
+	l := <-tracker
+	r.tracker = l.tracker
+	if err = cmp.Or(err, l.err); err != nil {
 		r.Close()
 		return nil, err
 	}
@@ -120,10 +112,6 @@ func New(opts Options) (*Recorder, error) {
 			r.Close()
 			return nil, err
 		}
-	}
-	if r.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		r.Close()
-		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	return r, nil
 }
@@ -212,19 +200,17 @@ func (r *Recorder) Start(c *Command) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	go func() {
-		r.status, r.waitErr = wait(r.pid)
-		close(r.ended)
-		unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}()
+	if r.pidfd, err = unix.PidfdOpen(r.pid, 0); err != nil {
+		return r.pid, fmt.Errorf("open a pidfd of the command: %w", err)
+	}
 	return r.pid, nil
 }
 
 // Signal passes a signal on to the command, unless it has ended.
 func (r *Recorder) Signal(sig syscall.Signal) {
-	select {
-	case <-r.ended:
-	default:
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pid != 0 && !r.ended {
 		syscall.Kill(r.pid, sig)
 	}
 }
@@ -247,22 +233,43 @@ func (r *Recorder) Run(out func(*output.Record), flush func()) (*Result, error) 
 	}
 	r.join.release(true)
 	flush()
-	<-r.ended
+	if err := r.reap(true); err != nil {
+		return nil, err
+	}
 	if failed != nil {
 		r.missing = append(r.missing, fmt.Sprintf("the recorder failed: %v", failed))
-	}
-	if r.waitErr != nil {
-		return nil, r.waitErr
 	}
 	return r.result(), nil
 }
 
+// reap takes the status of the command if it has ended.
+func (r *Recorder) reap(block bool) error {
+	if r.ended {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	flags := unix.WNOHANG
+	if block {
+		flags = 0
+	}
+	for {
+		pid, err := syscall.Wait4(r.pid, &r.status, flags, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("wait for the command: %w", err)
+		}
+		r.ended = pid == r.pid
+		return nil
+	}
+}
+
 // over tells whether the recording has come to its end.
 func (r *Recorder) over() bool {
-	select {
-	case <-r.ended:
-	default:
-		return false
+	if err := r.reap(false); err != nil || !r.ended {
+		return err != nil
 	}
 	if !r.opts.WaitAll {
 		return true
@@ -306,22 +313,19 @@ func (r *Recorder) lossy() bool {
 func (r *Recorder) idle() error {
 	rings := r.tracker.FDs()
 	fds := []unix.PollFd{
-		{Fd: int32(r.wake), Events: unix.POLLIN},
+		{Fd: int32(r.pidfd), Events: unix.POLLIN},
 		{Fd: int32(r.group.FD()), Events: unix.POLLIN},
 		{Fd: int32(rings[0]), Events: unix.POLLIN},
 		{Fd: int32(rings[1]), Events: unix.POLLIN},
 	}
-	select {
-	case <-r.ended: // wake stays readable
-		fds = fds[1:]
-		time.Sleep(r.opts.Epoch)
+	forever := -1
+	if r.ended {
+		fds[0].Fd = -1 // it stays readable
 		if r.lossy() {
-			return nil
+			forever = int(r.opts.Epoch / time.Millisecond) // no record may tell of the end
 		}
-		return poll(fds, -1)
-	default:
 	}
-	if err := poll(fds, -1); err != nil {
+	if err := poll(fds, forever); err != nil {
 		return err
 	}
 	return poll(fds[:1], int(r.opts.Epoch/time.Millisecond))
@@ -506,8 +510,8 @@ func (r *Recorder) Close() error {
 	if r.group != nil {
 		errs = append(errs, r.group.Close())
 	}
-	if r.wake >= 0 {
-		errs = append(errs, unix.Close(r.wake))
+	if r.pidfd >= 0 {
+		errs = append(errs, unix.Close(r.pidfd))
 	}
 	return errors.Join(errs...)
 }

@@ -38,7 +38,7 @@ type identity struct {
 
 // A Tracker follows the monitored set. Its methods are for one goroutine.
 type Tracker struct {
-	objs      trackerObjects
+	maps      trackerMaps
 	links     []link.Link // a link that nobody holds is closed by the garbage collector
 	processes *ring
 	calls     *ring
@@ -48,19 +48,42 @@ type Tracker struct {
 	call      Call
 }
 
-// KernelTypes reads the kernel's BTF, the slowest step of New. It may run
-// beside whatever else starts.
-func KernelTypes() (*btf.Cache, error) {
-	cache := btf.NewCache()
-	if _, err := cache.Kernel(); err != nil {
-		return nil, fmt.Errorf("read the kernel's types (BTF): %w: %w", ErrNotSupported, err)
+// New loads the tracker and attaches it. Nothing is monitored yet. Errors wrap
+// ErrNotSupported, unix.EPERM, or what the verifier says.
+func New(opts Options) (*Tracker, error) {
+	// To read the kernel's types takes longest, and needs none of the rest.
+	type result struct {
+		types *btf.Cache
+		err   error
 	}
-	return cache, nil
+	types := make(chan result, 1)
+	go func() {
+		cache := btf.NewCache()
+		_, err := cache.Kernel()
+		types <- result{cache, err}
+	}()
+	t := &Tracker{}
+	spec, err := newSpec(opts)
+	if err == nil {
+		err = t.makeMaps(spec)
+	}
+	kernel := <-types
+	switch {
+	case err != nil:
+	case kernel.err != nil:
+		err = fmt.Errorf("read the kernel's types (BTF): %w: %w", ErrNotSupported, kernel.err)
+	default:
+		err = t.load(spec, kernel.types)
+	}
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
 }
 
-// New loads the tracker and attaches it. Nothing is monitored yet. types may
-// be nil. Errors wrap ErrNotSupported, unix.EPERM, or what the verifier says.
-func New(opts Options, types *btf.Cache) (*Tracker, error) {
+// newSpec returns the tracker's maps and programs as the options want them.
+func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	spec, err := loadTracker()
 	if err != nil {
 		return nil, fmt.Errorf("read the tracker object: %w", err)
@@ -81,51 +104,61 @@ func New(opts Options, types *btf.Cache) (*Tracker, error) {
 	if err := spec.Variables[trackerVarArgsMax].Set(uint32(min(opts.ArgsMax, 8192))); err != nil {
 		return nil, fmt.Errorf("set args_max: %w", err)
 	}
-	if err := spec.Variables[trackerVarWantFree].Set(b2u(opts.Free)); err != nil {
-		return nil, fmt.Errorf("set want_free: %w", err)
+	if opts.Free {
+		if err := spec.Variables[trackerVarWantFree].Set(uint8(1)); err != nil {
+			return nil, fmt.Errorf("set want_free: %w", err)
+		}
 	}
-	t := &Tracker{}
-	if err := t.load(spec, types); err != nil {
-		t.Close()
-		return nil, err
-	}
-	return t, nil
+	return spec, nil
 }
 
+// makeMaps makes the maps that take time: the pages of the rings, the buckets
+// of the tables.
+func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
+	for name, to := range map[string]**ebpf.Map{
+		trackerMapProcesses: &t.maps.Processes, trackerMapCalls: &t.maps.Calls, trackerMapTracked: &t.maps.Tracked,
+		trackerMapNumbers: &t.maps.Numbers, trackerMapMarked: &t.maps.Marked,
+	} {
+		m, err := ebpf.NewMap(spec.Maps[name])
+		if err != nil {
+			return notSupported(fmt.Sprintf("make the map %s", name), err)
+		}
+		*to = m
+	}
+	var err error
+	if t.processes, err = newRing(t.maps.Processes); err != nil {
+		return err
+	}
+	t.calls, err = newRing(t.maps.Calls)
+	return err
+}
+
+func notSupported(what string, err error) error {
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return fmt.Errorf("%s: %w: %w", what, ErrNotSupported, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// load loads the programs and attaches them.
 func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types})
-	switch {
-	case errors.Is(err, ebpf.ErrNotSupported):
-		return fmt.Errorf("load the tracker: %w: %w", ErrNotSupported, err)
-	case err != nil:
-		return fmt.Errorf("load the tracker: %w", err)
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types, MapReplacements: map[string]*ebpf.Map{
+		trackerMapProcesses: t.maps.Processes, trackerMapCalls: t.maps.Calls, trackerMapTracked: t.maps.Tracked,
+		trackerMapNumbers: t.maps.Numbers, trackerMapMarked: t.maps.Marked,
+	}})
+	if err != nil {
+		return notSupported("load the tracker", err)
 	}
 	defer coll.Close()
-	if err := coll.Assign(&t.objs.trackerMaps); err != nil {
-		return fmt.Errorf("take the tracker's maps: %w", err)
-	}
 	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
-	if t.processes, err = newRing(t.objs.Processes); err != nil {
-		return err
-	}
-	if t.calls, err = newRing(t.objs.Calls); err != nil {
-		return err
-	}
 	for name, prog := range coll.Programs {
 		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 		if err != nil {
-			return fmt.Errorf("attach %s: %w", name, err)
+			return notSupported("attach "+name, err)
 		}
 		t.links = append(t.links, l)
 	}
 	return nil
-}
-
-func b2u(b bool) uint8 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // AdoptChildren makes every child that the calling process forks from now on
@@ -144,7 +177,7 @@ func (t *Tracker) AdoptChildren(yes bool) error {
 // Mark tells that the events of a superblock are reported otherwise, so that
 // call records need no path there. dev is as MkDev makes it.
 func (t *Tracker) Mark(dev uint32) error {
-	if err := t.objs.Marked.Put(dev, uint32(1)); err != nil {
+	if err := t.maps.Marked.Put(dev, uint32(1)); err != nil {
 		return fmt.Errorf("mark device %#x: %w", dev, err)
 	}
 	return nil
@@ -188,15 +221,15 @@ func (t *Tracker) FDs() [2]int { return [2]int{t.processes.fd, t.calls.fd} }
 // Retire takes a process out of the monitored set. The caller knows that
 // nothing of it can come any more.
 func (t *Tracker) Retire(id ID) error {
-	err := t.objs.Tracked.Delete(&identity{TGID: id.TGID, Start: id.Start})
+	err := t.maps.Tracked.Delete(&identity{TGID: id.TGID, Start: id.Start})
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("retire process %d: %w", id.TGID, err)
 	}
 	// If the number was given away meanwhile, its entry is the new process's:
 	// only a report of yet another use would be missed.
 	var start uint64
-	if err := t.objs.Numbers.Lookup(id.TGID, &start); err == nil && start == id.Start {
-		t.objs.Numbers.Delete(id.TGID)
+	if err := t.maps.Numbers.Lookup(id.TGID, &start); err == nil && start == id.Start {
+		t.maps.Numbers.Delete(id.TGID)
 	}
 	return nil
 }
@@ -208,7 +241,7 @@ func (t *Tracker) Tracked() ([]ID, error) {
 		ids  []ID
 		key  identity
 		in   uint8
-		iter = t.objs.Tracked.Iterate()
+		iter = t.maps.Tracked.Iterate()
 	)
 	for iter.Next(&key, &in) {
 		ids = append(ids, ID{TGID: key.TGID, Start: key.Start})
@@ -240,6 +273,6 @@ func (t *Tracker) Close() error {
 			r.close()
 		}
 	}
-	errs = append(errs, t.objs.trackerMaps.Close())
+	errs = append(errs, t.maps.Close())
 	return errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -190,6 +191,8 @@ func record(f *recordFlags, argv []string) error {
 	if f.args {
 		opts.ArgsMax = 8192
 	}
+	// What loading leaves behind is not worth a collection before the command runs.
+	gc := debug.SetGCPercent(-1)
 	rec, err := fanrec.New(opts)
 	if err != nil {
 		return explain(err)
@@ -197,6 +200,10 @@ func record(f *recordFlags, argv []string) error {
 	defer rec.Close()
 	// Recording is one loop: a second processor would only cost.
 	runtime.GOMAXPROCS(1)
+	time.AfterFunc(time.Second, func() {
+		debug.SetGCPercent(gc)
+		debug.FreeOSMemory()
+	})
 
 	file, err := openLog(f.output, command.As)
 	if err != nil {
