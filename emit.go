@@ -342,7 +342,7 @@ func (j *joiner) emitEvent(e *event) {
 	j.start(p, p.UID, e.bound)
 	j.rec.Inferred = true
 	j.setHandle(e.target)
-	left := e.unexplained()
+	left := e.left()
 	if left&bitRename != 0 {
 		j.renamed(e, output.NoOp)
 		return

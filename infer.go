@@ -4,11 +4,18 @@ package fanrec
 // preempted, or that frees a large file after it removed the name, takes long.
 const holdTime = 5e9
 
+// maybeTime is the same for an event that a call explains which may have been
+// merged into an earlier one.
+const maybeTime = 2e8
+
 // held tells that an event must still find its place: some of it is not yet
 // explained.
 func (e *event) held() bool {
 	return !e.outside && !e.done && !e.settled && e.unexplained() != 0
 }
+
+// left returns the bits for which no call will come.
+func (e *event) left() uint32 { return e.unexplained() &^ e.maybe }
 
 // settle decides for each event whether a call can still come that explains it.
 // With call records none can once its process made a later record while it had
@@ -26,7 +33,7 @@ func (j *joiner) settle() {
 		}
 		p, shared := j.tree.Owner(e.pid, j.after)
 		switch {
-		case !j.calls, j.closed-e.end > holdTime:
+		case !j.calls, j.closed-e.end > holdTime, e.left() == 0 && j.closed-e.end > maybeTime:
 			e.settled = true
 		case p == nil:
 			// The pid belongs to somebody else now.
@@ -39,7 +46,11 @@ func (j *joiner) settle() {
 		case p.Replies > e.end && p.Replies <= j.closed:
 			e.settled = true
 		}
-		if e.settled && e.unexplained() == bitOpen && e.mask&bitOpenExec != 0 && j.calls {
+		switch {
+		case !e.settled:
+		case e.left() == 0:
+			e.done = true
+		case e.left() == bitOpen && e.mask&bitOpenExec != 0 && j.calls:
 			// Opened for an execve that failed, or for one whose record has it.
 			e.done = true
 		}

@@ -133,13 +133,17 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 
 // noteDir remembers what happens to directories in what is pending.
 func (j *joiner) noteDir(e *event, i int32) {
-	if e.mask&bitDir == 0 || e.applied != 0 {
+	e.moved = -1
+	if e.mask&bitDir == 0 {
 		return
 	}
-	if e.mask&bitCreate != 0 {
+	if e.mask&bitCreate != 0 && e.applied&bitCreate == 0 {
 		j.born[e.target] = i
 	}
 	if e.mask&bitRename != 0 {
+		if before, ok := j.moved[e.target]; ok {
+			e.moved = before
+		}
 		j.moved[e.target] = i
 	}
 }
@@ -185,11 +189,12 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 	j.now.procs = append(j.now.procs, p)
 }
 
-// addCall takes a call record.
-func (j *joiner) addCall(r *ebpf.Call) {
+// addCall takes a call record. It reports false if its process is not known:
+// then the process records until now must be added first.
+func (j *joiner) addCall(r *ebpf.Call) bool {
 	proc := j.tree.Find(r.ID)
 	if proc == nil {
-		return
+		return false
 	}
 	c := call{Header: r.Header, proc: proc, op: r.Op, flags: r.Flags, fmode: r.FMode, event: -1, other: -1}
 	for i := range c.file {
@@ -197,6 +202,7 @@ func (j *joiner) addCall(r *ebpf.Call) {
 		c.text[i] = j.now.put(r.Text[i])
 	}
 	j.now.calls = append(j.now.calls, c)
+	return true
 }
 
 // seal ends an epoch: every event in front of a barrier that was raised

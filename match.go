@@ -143,14 +143,15 @@ func (b *best) consider(i int32, score int, claimed bool) {
 func (b *best) certain() bool { return b.count == 1 || b.free && b.event == b.first }
 
 // possible tells whether a call of a thread that returned at time at and whose
-// previous record is of time prev can be in an event.
-func (j *joiner) possible(e *event, at, prev int64) bool {
+// previous record is of time prev can be in an event. exact: the event has the
+// very key under which the kernel would have merged the call into it.
+func (j *joiner) possible(e *event, at, prev int64, exact bool) bool {
 	if at < e.floor || prev > e.end {
 		return false
 	}
 	// The events of a later call may not all have been read. But as long as an
-	// event had not been read, the call went into that.
-	return at <= j.closed || at < e.begin
+	// event had not been read, a call of its key went into that.
+	return at <= j.closed || exact && at < e.begin
 }
 
 // matchCall finds the event that a call made or was merged into.
@@ -177,37 +178,62 @@ func (j *joiner) matchOpen(c *call) {
 	var b best
 	for i := j.targets.first(targetHash(c.ID.TGID, f.self)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid != c.ID.TGID || e.target != f.self || !j.possible(e, c.Time, c.prev) {
+		if e.pid != c.ID.TGID || e.target != f.self {
 			continue
 		}
 		score := 1 // it was renamed while the call returned
 		if e.dir == (fan.Inode{}) || e.dir == f.parent && bytes.Equal(j.now.get(e.name), j.now.get(f.name)) {
 			score = 2
 		}
-		b.consider(i, score, e.claimed&bitOpen != 0)
+		if !j.possible(e, c.Time, c.prev, score == 2) {
+			continue
+		}
+		b.consider(i, score, (e.claimed|e.maybe)&bitOpen != 0)
 	}
 	if b.count == 0 {
 		return
 	}
-	bits := uint32(bitOpen)
-	if c.fmode&ebpf.FModeCreated != 0 {
-		bits |= bitCreate
+	if c.fmode&ebpf.FModeCreated == 0 {
+		j.claim(c, b.event, bitOpen, b.certain())
+		return
 	}
-	j.claim(c, b.event, bits, b.certain())
+	j.claim(c, b.event, bitOpen|bitCreate, b.certain())
+	if j.now.events[b.event].mask&bitCreate == 0 {
+		j.claimCreate(c)
+	}
+}
+
+// claimCreate claims the CREATE of an open when the queue was read between its
+// two events.
+func (j *joiner) claimCreate(c *call) {
+	name := j.now.get(j.now.events[c.event].name)
+	for i := j.names.first(nameHash(c.ID.TGID, name)); i >= 0; i = j.now.events[i].nextName {
+		e := &j.now.events[i]
+		if e.pid == c.ID.TGID && e.target == c.file[0].self && e.mask&bitCreate != 0 && e.claimed&bitCreate == 0 &&
+			bytes.Equal(j.now.get(e.name), name) {
+			e.claimed |= bitCreate
+			if e.anchor == 0 || c.Time < e.anchor {
+				e.anchor, e.thread = c.Time, c.TID
+			}
+			return
+		}
+	}
 }
 
 // claim joins a call with its event.
 func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 	e := &j.now.events[i]
 	c.event, c.ready = i, true
-	if certain {
-		// Of an event with OPEN_EXEC the kernel's own open came first.
-		c.first = e.claimed == 0 && e.mask&bitOpenExec == 0
-		if e.anchor == 0 || c.Time < e.anchor {
-			e.anchor, e.thread = c.Time, c.TID
-		}
-	} else {
-		e.late = max(e.late, c.Time)
+	if !certain {
+		// It may have been merged into an event that was read before, and the
+		// call that made this one has not returned: it orders nothing.
+		e.maybe |= bits
+		return
+	}
+	// Of an event with OPEN_EXEC the kernel's own open came first.
+	c.first = e.claimed|e.maybe == 0 && e.mask&bitOpenExec == 0
+	if e.anchor == 0 || c.Time < e.anchor {
+		e.anchor, e.thread = c.Time, c.TID
 	}
 	e.claimed |= bits
 }
@@ -259,38 +285,46 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 	var b best
 	for i := j.names.first(nameHash(c.ID.TGID, name)); i >= 0; i = j.now.events[i].nextName {
 		e := &j.now.events[i]
-		if e.pid != c.ID.TGID || e.mask&bit == 0 || !bytes.Equal(j.now.get(e.name), name) || !j.possible(e, c.Time, c.prev) {
+		if e.pid != c.ID.TGID || e.mask&bit == 0 || !bytes.Equal(j.now.get(e.name), name) {
 			continue
 		}
-		score := j.scoreName(c, e, bit, dir, side)
-		b.consider(i, score, e.claimed&bit != 0)
+		score, exact := j.scoreName(c, e, bit, dir, side)
+		if !j.possible(e, c.Time, c.prev, exact) {
+			continue
+		}
+		b.consider(i, score, (e.claimed|e.maybe)&bit != 0)
 	}
 	return b
 }
 
-func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
+// scoreName tells how well an event fits a call, below 0 if it does not, and
+// whether it must be the one.
+func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) (score int, exact bool) {
 	if bit != bitRename && e.mask&bitDir != dir {
-		return -1
+		return -1, false
 	}
 	// A new inode is made once. Only a link can come back to a name.
-	if bit == bitCreate && c.op != ebpf.OpLink && e.claimed&bitCreate != 0 {
-		return -1
+	if bit == bitCreate && c.op != ebpf.OpLink && (e.claimed|e.maybe)&bitCreate != 0 {
+		return -1, false
 	}
 	text := j.now.get(c.text[side])
-	score := j.scoreDir(c, text, c.file[side].self, e.dir)
+	score = j.scoreDir(c, text, c.file[side].self, e.dir)
 	if score < 0 || bit != bitRename {
-		return score
+		return score, score == sameDir
 	}
 	to := j.now.get(c.text[1])
 	if _, name := last(to); c.text[1].n > 0 && !bytes.Equal(name, j.now.get(e.to)) {
-		return -1
+		return -1, false
 	}
 	s := j.scoreDir(c, to, c.file[1].self, e.newDir)
 	if s < 0 {
-		return s
+		return s, false
 	}
-	return score + s
+	return score + s, score == sameDir && s == sameDir
 }
+
+// sameDir is the score of a directory that must be the one.
+const sameDir = 3
 
 // scoreDir tells how well the directory part of a path fits a directory: 3 if
 // it must be that one, 0 or 1 if nothing speaks for it, -1 if it is not.
@@ -310,8 +344,8 @@ func (j *joiner) scoreDir(c *call, text []byte, base, dir fan.Inode) int {
 		if string(comp) == "." {
 			continue
 		}
-		parent, name, ok := j.tentative(dir)
-		if !ok || string(comp) != name {
+		parent, ok := j.called(dir, comp)
+		if !ok {
 			// A symbolic link, "..", or another directory: nothing is certain.
 			return min(1+steps, 2)
 		}
@@ -322,25 +356,36 @@ func (j *joiner) scoreDir(c *call, text []byte, base, dir fan.Inode) int {
 	case base.FS == 0:
 		return min(1+steps, 2)
 	case base == dir:
-		return 3
+		return sameDir
 	case steps == 0 && c.Flags&ebpf.Alone != 0 && len(text) > 0 && text[0] != '/':
 		return -1
 	}
 	return 0
 }
 
-// tentative returns parent and name of a directory, from what is pending or
-// else from the graph. Good enough to choose between candidates.
-func (j *joiner) tentative(dir fan.Inode) (fan.Inode, string, bool) {
-	if i, ok := j.moved[dir]; ok {
-		e := &j.now.events[i]
-		return e.newDir, string(j.now.get(e.to)), true
+// called tells whether a directory had a name at any time of what is pending,
+// and its parent then. Good enough to choose between candidates.
+func (j *joiner) called(dir fan.Inode, name []byte) (fan.Inode, bool) {
+	if parent, is, ok := j.graph.Where(dir); ok && is == string(name) {
+		return parent, true
 	}
 	if i, ok := j.born[dir]; ok {
-		e := &j.now.events[i]
-		return e.dir, string(j.now.get(e.name)), true
+		if e := &j.now.events[i]; bytes.Equal(j.now.get(e.name), name) {
+			return e.dir, true
+		}
 	}
-	return j.graph.Where(dir)
+	i, ok := j.moved[dir]
+	for ok && i >= 0 {
+		e := &j.now.events[i]
+		if bytes.Equal(j.now.get(e.to), name) {
+			return e.newDir, true
+		}
+		if bytes.Equal(j.now.get(e.name), name) {
+			return e.dir, true
+		}
+		i = e.moved
+	}
+	return fan.Inode{}, false
 }
 
 // matchBlind finds the event of a call whose text could not be read: any that
@@ -348,7 +393,7 @@ func (j *joiner) tentative(dir fan.Inode) (fan.Inode, string, bool) {
 func (j *joiner) matchBlind(c *call, bit, dir uint32) {
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
-		if e.pid == c.ID.TGID && !e.outside && e.mask&bit != 0 && e.claimed&bit == 0 && e.mask&bitDir == dir && j.possible(e, c.Time, c.prev) {
+		if e.pid == c.ID.TGID && !e.outside && e.mask&bit != 0 && (e.claimed|e.maybe)&bit == 0 && e.mask&bitDir == dir && j.possible(e, c.Time, c.prev, false) {
 			j.claim(c, int32(i), bit, false)
 			return
 		}
@@ -362,7 +407,7 @@ func (j *joiner) matchExchange(c *call) {
 	for i := j.names.first(nameHash(c.ID.TGID, name)); i >= 0; i = j.now.events[i].nextName {
 		o := &j.now.events[i]
 		if i != c.event && o.pid == e.pid && o.mask&bitRename != 0 && o.dir == e.newDir && o.newDir == e.dir &&
-			bytes.Equal(j.now.get(o.name), name) && bytes.Equal(j.now.get(o.to), to) && j.possible(o, c.Time, c.prev) {
+			bytes.Equal(j.now.get(o.name), name) && bytes.Equal(j.now.get(o.to), to) && c.Time >= o.floor {
 			o.claimed |= bitRename
 			c.other = i
 			return

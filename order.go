@@ -35,9 +35,9 @@ func (j *joiner) bound() {
 	least, thread, other := j.after, uint32(0), j.after
 	for i := j.sealed - 1; i >= 0; i-- {
 		e := &j.now.events[i]
-		up := e.upper()
+		up := e.anchor
 		e.bound = least
-		if e.anchor != 0 && e.thread == thread {
+		if up != 0 && e.thread == thread {
 			e.bound = other
 		}
 		if up == 0 || e.outside {
@@ -95,7 +95,7 @@ func (j *joiner) collect() {
 	}
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
-		if e.done || !e.outside && !(e.settled && e.unexplained() != 0) {
+		if e.done || !e.outside && !(e.settled && e.left() != 0) {
 			continue
 		}
 		o := op{key: e.bound, tie: e.seq, kind: opEvent, i: int32(i)}

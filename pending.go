@@ -40,9 +40,9 @@ type event struct {
 	end    int64 // what was merged into it had happened before end
 
 	claimed uint32 // bits that calls explain
+	maybe   uint32 // bits that calls explain which may belong to an earlier event
 	anchor  int64  // the earliest call that is certainly in it returned then; 0: none
 	thread  uint32 // that call's thread
-	late    int64  // the last call that may have made it returned then; 0: none
 	bound   int64  // it was queued before this time
 	applied uint32 // bits that the directory graph knows of
 	pinned  bool   // something that waits refers to it
@@ -51,17 +51,10 @@ type event struct {
 	done    bool   // everything in it is released
 	// Neighbours in the two indexes, -1 at the end.
 	nextTarget, nextName int32
+	moved                int32 // the rename of the same directory before this one; -1: none
 }
 
 func (e *event) unexplained() uint32 { return e.mask & explain &^ e.claimed }
-
-// upper returns a time before which the event was certainly queued, by its own calls.
-func (e *event) upper() int64 {
-	if e.anchor != 0 {
-		return e.anchor
-	}
-	return e.late
-}
 
 // call is a call record.
 type call struct {

@@ -354,8 +354,8 @@ func (r *Recorder) epoch() error {
 	if err != nil {
 		return err
 	}
-	if err := r.tracker.DrainCalls(r.join.addCall); err != nil {
-		return r.malformed(err)
+	if err := r.takeCalls(); err != nil {
+		return err
 	}
 	r.join.seal(before, after, sealed)
 	if err := r.lookUp(); err != nil {
@@ -425,6 +425,25 @@ func (r *Recorder) take() (before, after int64, sealed int, err error) {
 		}
 	}
 	return before, after, sealed, nil
+}
+
+// takeCalls drains the call records. One may be of a process that was forked
+// since the process records were drained.
+func (r *Recorder) takeCalls() error {
+	var bad error
+	err := r.tracker.DrainCalls(func(c *ebpf.Call) {
+		if r.join.addCall(c) {
+			return
+		}
+		if err := r.tracker.DrainProcesses(r.join.addProcess); err != nil {
+			bad = err
+		}
+		r.join.addCall(c) // else its fork record was lost, which is counted
+	})
+	if err = errors.Join(err, bad); err != nil {
+		return r.malformed(err)
+	}
+	return nil
 }
 
 // lookUp finds the directories that the join does not know. One more barrier

@@ -1,0 +1,71 @@
+package bench
+
+import (
+	"fmt"
+	"os/exec"
+	"syscall"
+)
+
+// Bare is the name of the tool that is none: what the others are compared with.
+const Bare = "bare"
+
+// A Tool records what commands do to files. One of Wrap and Beside is set, or neither for Bare.
+type Tool struct {
+	Name string
+
+	// Wrap returns the command that runs `command` and records it into the file log.
+	Wrap func(log string, command []string) []string
+
+	// Beside returns a command that records into log all that happens on the machine, until it gets SIGINT. It is ready
+	// when there is something in log.
+	Beside func(log string) *exec.Cmd
+}
+
+// Tools returns the known tools, Bare first. fanrec is the path of that recorder.
+func Tools(fanrec string) []Tool {
+	return []Tool{
+		{Name: Bare},
+		{Name: "fanrec", Wrap: func(log string, command []string) []string {
+			return append([]string{fanrec, "-o", log, "--"}, command...)
+		}},
+		{Name: "strace", Wrap: func(log string, command []string) []string {
+			return append([]string{"strace", "-f", "--seccomp-bpf", "-o", log, "-e", "trace=%file,%process", "--"}, command...)
+		}},
+		{Name: "fsatrace", Wrap: func(log string, command []string) []string {
+			return append([]string{"fsatrace", "rwmd", log, "--"}, command...)
+		}},
+		{Name: "fatrace", Beside: func(log string) *exec.Cmd {
+			return exec.Command("fatrace", "-o", log)
+		}},
+		{Name: "opensnoop.bt", Beside: opensnoop},
+	}
+}
+
+// opensnoop is bpftrace's script. It needs tracefs, which not every machine has mounted: it gets one in a mount
+// namespace of its own.
+func opensnoop(log string) *exec.Cmd {
+	const script = `test -e /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing
+exec bpftrace -o "$0" "$(command -v opensnoop.bt)"`
+	cmd := exec.Command("sh", "-c", script, log)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	return cmd
+}
+
+// Installed returns an error if the tool is not on this machine.
+func (t Tool) Installed() error {
+	needs := []string{t.Name}
+	switch {
+	case t.Name == Bare:
+		return nil
+	case t.Wrap != nil:
+		needs = t.Wrap("", nil)[:1]
+	case t.Name == "opensnoop.bt":
+		needs = append(needs, "bpftrace")
+	}
+	for _, name := range needs {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("%s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
