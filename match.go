@@ -276,6 +276,9 @@ func (j *joiner) matchName(c *call) {
 		return
 	}
 	j.claim(c, b.event, bit, b.certain())
+	if c.op == ebpf.OpLink {
+		j.now.events[b.event].linked = true
+	}
 	if c.op == ebpf.OpRename && c.flags&unix.RENAME_EXCHANGE != 0 {
 		j.matchExchange(c)
 	}
@@ -288,8 +291,9 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 		if e.pid != c.ID.TGID || e.mask&bit == 0 || !bytes.Equal(j.now.get(e.name), name) {
 			continue
 		}
-		score, exact := j.scoreName(c, e, bit, dir, side)
-		if !j.possible(e, c.Time, c.prev, exact) {
+		// The kernel's key has the inode, too, which the call does not tell.
+		score := j.scoreName(c, e, bit, dir, side)
+		if !j.possible(e, c.Time, c.prev, false) {
 			continue
 		}
 		b.consider(i, score, (e.claimed|e.maybe)&bit != 0)
@@ -297,30 +301,31 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 	return b
 }
 
-// scoreName tells how well an event fits a call, below 0 if it does not, and
-// whether it must be the one.
-func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) (score int, exact bool) {
+// scoreName tells how well an event fits a call, below 0 if it does not.
+func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	if bit != bitRename && e.mask&bitDir != dir {
-		return -1, false
+		return -1
 	}
-	// A new inode is made once. Only a link can come back to a name.
-	if bit == bitCreate && c.op != ebpf.OpLink && (e.claimed|e.maybe)&bitCreate != 0 {
-		return -1, false
+	// A new inode is made once, and a name is removed once: only a link can
+	// come back to both.
+	taken := (e.claimed | e.maybe) & bit
+	if bit == bitCreate && c.op != ebpf.OpLink && taken != 0 || bit == bitDelete && taken != 0 && !e.linked {
+		return -1
 	}
 	text := j.now.get(c.text[side])
-	score = j.scoreDir(c, text, c.file[side].self, e.dir)
+	score := j.scoreDir(c, text, c.file[side].self, e.dir)
 	if score < 0 || bit != bitRename {
-		return score, score == sameDir
+		return score
 	}
 	to := j.now.get(c.text[1])
 	if _, name := last(to); c.text[1].n > 0 && !bytes.Equal(name, j.now.get(e.to)) {
-		return -1, false
+		return -1
 	}
 	s := j.scoreDir(c, to, c.file[1].self, e.newDir)
 	if s < 0 {
-		return s, false
+		return s
 	}
-	return score + s, score == sameDir && s == sameDir
+	return score + s
 }
 
 // sameDir is the score of a directory that must be the one.

@@ -45,6 +45,7 @@ type event struct {
 	thread  uint32 // that call's thread
 	bound   int64  // it was queued before this time
 	applied uint32 // bits that the directory graph knows of
+	linked  bool   // a link call is in it
 	pinned  bool   // something that waits refers to it
 	outside bool   // by a process outside of the tree; only changes of directories are kept
 	settled bool   // no call will come that explains the rest

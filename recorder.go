@@ -64,6 +64,9 @@ type Recorder struct {
 	pidfd   int // of the command, readable when it has ended
 	started time.Time
 	ended   bool
+	grown   bool
+	busy    int           // items of the last epoch
+	slept   time.Duration // before it
 	status  syscall.WaitStatus
 	mu      sync.Mutex // for Signal: pid is the command's until ended
 	stats   Stats
@@ -87,7 +90,7 @@ func New(opts Options) (*Recorder, error) {
 			opts.Epoch = 5 * time.Millisecond
 		}
 	}
-	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1}
+	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, slept: opts.Epoch}
 	type loaded struct {
 		tracker *ebpf.Tracker
 		err     error
@@ -225,6 +228,7 @@ func (r *Recorder) Run(out func(*output.Record), flush func()) (*Result, error) 
 			failed = r.epoch()
 			flush()
 		}
+		r.settleIn()
 	}
 	// What returns late was merged into events that are already here: one more
 	// barrier sees it. Then nothing will come of what has ended.
@@ -240,6 +244,24 @@ func (r *Recorder) Run(out func(*output.Record), flush func()) (*Result, error) 
 		r.missing = append(r.missing, fmt.Sprintf("the recorder failed: %v", failed))
 	}
 	return r.result(), nil
+}
+
+// growAfter is when a recording is taken for one that lasts. It then gets a ring
+// that holds what a tree does in several seconds, for when nothing drains it.
+const (
+	growAfter = 300 * time.Millisecond
+	growBytes = 32 << 20
+)
+
+// settleIn does what is too slow for the start of a recording.
+func (r *Recorder) settleIn() {
+	if r.grown || r.opts.NoCalls || r.opts.CallRing != 0 || time.Since(r.started) < growAfter {
+		return
+	}
+	r.grown = true
+	if err := r.tracker.Grow(growBytes); err != nil {
+		r.opts.Log.Debug().Err(err).Msg("the ring stays small")
+	}
 }
 
 // reap takes the status of the command if it has ended.
@@ -328,7 +350,23 @@ func (r *Recorder) idle() error {
 	if err := poll(fds, forever); err != nil {
 		return err
 	}
-	return poll(fds[:1], int(r.opts.Epoch/time.Millisecond))
+	return poll(fds[:1], int(r.pause()/time.Millisecond))
+}
+
+// epochItems is how many events and calls an epoch should have at most: what is
+// pending then fits into the cache and a few megabytes.
+const epochItems = 8 << 10
+
+// pause returns how long to gather: a whole epoch, or less if in the last one
+// so much happened.
+func (r *Recorder) pause() time.Duration {
+	last := r.slept
+	if r.busy > epochItems {
+		r.slept = max(last*epochItems/time.Duration(r.busy), time.Millisecond)
+	} else {
+		r.slept = min(2*last, r.opts.Epoch)
+	}
+	return r.slept
 }
 
 func poll(fds []unix.PollFd, timeout int) error {
@@ -357,6 +395,7 @@ func (r *Recorder) epoch() error {
 	if err := r.takeCalls(); err != nil {
 		return err
 	}
+	r.busy = len(r.join.now.events) + len(r.join.now.calls)
 	r.join.seal(before, after, sealed)
 	if err := r.lookUp(); err != nil {
 		return err

@@ -125,10 +125,12 @@ type Call struct {
 const (
 	headSize = 32
 	fileSize = 40
-	callSize = 48 // and one file or two
+	baseSize = 24
+	callSize = 48 // and a file, or one base or two
 	forkSize = 72
 	execSize = 64 // and two files
 	exitSize = 40
+	modeDir  = 0o040000 // S_IFDIR: what a path is relative to
 )
 
 // MkDev makes the kernel's number of a device out of the two numbers that
@@ -249,35 +251,49 @@ func DecodeCall(b []byte, c *Call) error {
 	if kind != kindCall {
 		return malformed(fmt.Sprintf("kind %d", kind), b)
 	}
-	if len(b) < callSize+fileSize {
+	if len(b) < callSize+baseSize {
 		return malformed("short call", b)
 	}
 	le := binary.LittleEndian
 	c.Op = Op(b[32])
 	c.Flags = le.Uint32(b[36:])
 	c.FMode = le.Uint32(b[40:])
-	n0, w0 := decodeFile(b[callSize:], &c.File[0])
 	switch c.Op {
 	case OpOpen, OpChdir, OpChroot:
+		if len(b) < callSize+fileSize {
+			return malformed("short call of a file", b)
+		}
+		n, w := decodeFile(b[callSize:], &c.File[0])
 		d := data{b: b[callSize+fileSize:]}
-		d.file(&c.File[0], n0, w0)
+		d.file(&c.File[0], n, w)
 		if d.bad {
 			return malformed("call with lengths beyond its end", b)
 		}
 		return nil
-	case OpRename, OpUnlink, OpRmdir, OpMkdir, OpMknod, OpLink, OpSymlink, OpTruncate, OpBind:
-	default:
-		return malformed(fmt.Sprintf("call %d", c.Op), b)
+	case OpUnlink, OpRmdir, OpMkdir, OpMknod, OpTruncate, OpBind:
+		return decodePaths(b, c, 1)
+	case OpRename, OpLink, OpSymlink:
+		return decodePaths(b, c, 2)
 	}
-	if len(b) < callSize+2*fileSize {
+	return malformed(fmt.Sprintf("call %d", c.Op), b)
+}
+
+// decodePaths reads the one or two paths of a call and what they are relative to.
+func decodePaths(b []byte, c *Call, paths int) error {
+	le := binary.LittleEndian
+	end := callSize + paths*baseSize
+	if len(b) < end {
 		return malformed("short call with paths", b)
 	}
-	n1, w1 := decodeFile(b[callSize+fileSize:], &c.File[1])
-	d := data{b: b[callSize+2*fileSize:]}
-	c.Text[0] = d.take(int(le.Uint16(b[44:])))
-	c.Text[1] = d.take(int(le.Uint16(b[46:])))
-	d.file(&c.File[1], n1, w1)
-	d.file(&c.File[0], n0, w0)
+	d := data{b: b[end:]}
+	for i := range paths {
+		c.Text[i] = d.take(int(le.Uint16(b[44+2*i:])))
+	}
+	for i := paths - 1; i >= 0; i-- {
+		r := b[callSize+i*baseSize:]
+		c.File[i] = File{Ino: le.Uint64(r), Dev: le.Uint32(r[8:]), Gen: le.Uint32(r[12:]), Mode: modeDir}
+		c.File[i].Walk = d.take(int(le.Uint16(r[16:])))
+	}
 	if d.bad {
 		return malformed("call with lengths beyond its end", b)
 	}

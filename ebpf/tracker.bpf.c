@@ -24,6 +24,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define AT_BASE 7
 #define AF_UNIX 1
 #define FMODE_PATH 0x4000
+#define SB_NOUSER (1u << 31)
 #define SIGNAL_GROUP_EXIT 4
 #define TS_COMPAT 2
 #define TIF_32BIT (1 << 22)
@@ -73,13 +74,25 @@ struct file_ref {
 	__u16 pad[3];
 };
 
+/* What a path is relative to. */
+struct base_ref {
+	__u64 ino;
+	__u32 dev;
+	__u32 gen;
+	__u16 path_len; /* as in file_ref */
+	__u16 pad[3];
+};
+
 struct call {
 	struct head h;
 	__u32 op;
 	__u32 flags; /* open(2) flags, or the flags of a *at call */
 	__u32 fmode; /* f_mode of what was opened */
 	__u16 text_len[2];
-	struct file_ref file[2]; /* file[1] only where there are two paths */
+	union {
+		struct file_ref file;    /* what was opened or entered */
+		struct base_ref base[2]; /* base[1] only where there are two paths */
+	};
 };
 
 struct fork {
@@ -157,13 +170,29 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20);
+	__uint(max_entries, 4 << 20);
 } processes SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 16 << 20);
+	__uint(max_entries, 2 << 20);
 } calls SEC(".maps");
+
+/*
+ * Where call records go when their ring is full. It is large, for a recorder
+ * that does not run for seconds, and so is only made once a recording lasts.
+ */
+struct spill_ring {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct spill_ring);
+} spill SEC(".maps");
 
 /*
  * Where a record is put together. What a bounded loop changes is kept here and
@@ -177,7 +206,9 @@ struct {
  */
 struct scratch {
 	char buf[BUF_SIZE];
+	struct file_ref ref; /* what put_ref found */
 	__u64 src;      /* what is copied next */
+	__u32 nowhere;  /* what put_ref found is on no filesystem that one could mount */
 	__u32 absolute; /* the text put last begins with a slash */
 	struct {
 		__u64 len;
@@ -249,7 +280,7 @@ static __always_inline void fill_head(struct head *h, struct task_struct *task, 
 /*
  * The time is taken after the reserve: whoever drains the ring after a time T
  * then finds every record stamped T or earlier. A reserve takes a constant
- * size, so there are two, for what is frequent. A larger record is written
+ * size, so there are some, for what is frequent. A larger record is written
  * whole behind a ticket: the reader waits at the ticket until it is given up,
  * and then finds the record.
  */
@@ -258,51 +289,68 @@ static __always_inline void fill_head(struct head *h, struct task_struct *task, 
 		struct block { __u64 w[class / 8]; };                      \
 		struct block *r_ = bpf_ringbuf_reserve(ring, class, 0);    \
 		if (!r_)                                                   \
-			goto full;                                         \
+			return 1;                                          \
 		h->ts = bpf_ktime_get_ns();                                \
 		*r_ = *(struct block *)h;                                  \
 		bpf_ringbuf_submit(r_, 0);                                 \
 		return 0;                                                  \
 	} while (0)
 
-static __always_inline int emit(void *ring, __u64 len, enum lost what)
+static __always_inline int emit(void *ring, struct scratch *s, __u64 len)
 {
-	struct scratch *s = get_scratch();
-	struct head *h;
+	struct head *h = (struct head *)s->buf;
 	void *ticket;
 	long err;
 
-	if (!s || len > BUF_SIZE)
+	if (len > BUF_SIZE)
 		return 1;
-	h = (struct head *)s->buf;
 	h->size = len;
+	if (len <= 48)
+		EMIT_RESERVED(ring, 48);
+	if (len <= 96)
+		EMIT_RESERVED(ring, 96);
 	if (len <= 128)
 		EMIT_RESERVED(ring, 128);
-	if (len <= 256)
-		EMIT_RESERVED(ring, 256);
+	if (len <= 192)
+		EMIT_RESERVED(ring, 192);
 	ticket = bpf_ringbuf_reserve(ring, 8, 0);
 	if (!ticket)
-		goto full;
+		return 1;
 	h->ts = bpf_ktime_get_ns();
 	err = bpf_ringbuf_output(ring, h, len, 0);
 	bpf_ringbuf_discard(ticket, 0);
-	if (!err)
-		return 0;
-full:
-	count_lost(what);
-	return 1;
+	return err != 0;
 }
 
 /* Global functions: the verifier looks at each once and not at every call. */
 
 __noinline int emit_process(__u64 len)
 {
-	return emit(&processes, len, LOST_PROCESS);
+	struct scratch *s = get_scratch();
+
+	if (s && emit(&processes, s, len))
+		count_lost(LOST_PROCESS);
+	return 0;
+}
+
+__noinline int emit_spilled(__u64 len)
+{
+	struct scratch *s = get_scratch();
+	__u32 zero = 0;
+	void *ring = bpf_map_lookup_elem(&spill, &zero);
+
+	if (!s || !ring || emit(ring, s, len))
+		count_lost(LOST_CALL);
+	return 0;
 }
 
 __noinline int emit_call(__u64 len)
 {
-	return emit(&calls, len, LOST_CALL);
+	struct scratch *s = get_scratch();
+
+	if (s && emit(&calls, s, len))
+		emit_spilled(len);
+	return 0;
 }
 
 /* One chunk of a string of user space; walk.len says where it goes. */
@@ -396,31 +444,34 @@ static long walk_step(__u32 i, void *unused)
 }
 
 /*
- * Fills the file_ref at buf[at] for the file behind walk.mnt and walk.dentry
- * and appends its name, or the whole path where fanotify does not watch.
- * Returns the new length. (The two are not arguments, as a global function
- * takes no kernel pointers.)
+ * Describes the file behind walk.mnt and walk.dentry in ref, and appends its
+ * name, or the whole path where fanotify does not watch. Returns the new
+ * length. (The two are not arguments, as a global function takes no kernel
+ * pointers.)
  */
-__noinline __u64 put_ref(__u64 at, __u64 len, __u32 with_name)
+__noinline __u64 put_ref(__u64 len, __u32 with_name)
 {
 	struct scratch *s = get_scratch();
-	struct file_ref *ref;
+	struct super_block *sb;
 	struct inode *inode, *dir;
+	struct file_ref *ref;
 	struct dentry *parent;
 	__u64 dentry;
 
-	if (!s || at > sizeof(struct exec))
+	if (!s)
 		return len;
 	dentry = s->walk.dentry;
-	ref = (struct file_ref *)&s->buf[at];
+	ref = &s->ref;
 	inode = GET(struct dentry, dentry, d_inode);
+	sb = GET(struct inode, inode, i_sb);
 	ref->ino = GET(struct inode, inode, i_ino);
 	ref->gen = GET(struct inode, inode, i_generation);
 	ref->mode = GET(struct inode, inode, i_mode);
-	ref->dev = GET(struct super_block, GET(struct inode, inode, i_sb), s_dev);
+	ref->dev = GET(struct super_block, sb, s_dev);
 	ref->name_len = ref->path_len = 0;
 	ref->parent_ino = 0;
 	ref->parent_gen = 0;
+	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
 	if (!bpf_map_lookup_elem(&marked, &ref->dev)) {
 		s->walk.len = len;
 		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
@@ -443,13 +494,26 @@ __noinline __u64 put_ref(__u64 at, __u64 len, __u32 with_name)
 	return len + ref->name_len;
 }
 
-/* The same for (m, d); ref is the member of the record r that tells of it. */
-#define put_file(s, T, ref, len, m, d, with_name)                         \
-	({                                                                \
-		(s)->walk.mnt = (__u64)(m);                               \
-		(s)->walk.dentry = (__u64)(d);                            \
-		put_ref(__builtin_offsetof(T, ref), len, with_name);      \
-	})
+/* The same for (m, d), into the member of a record that tells of it. */
+static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, __u64 len, __u64 m, __u64 d)
+{
+	s->walk.mnt = m;
+	s->walk.dentry = d;
+	len = put_ref(len, 1);
+	*ref = s->ref;
+	return len;
+}
+
+/* What a path is relative to: walk.mnt and walk.dentry. */
+static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, __u64 len)
+{
+	len = put_ref(len, 0);
+	base->ino = s->ref.ino;
+	base->dev = s->ref.dev;
+	base->gen = s->ref.gen;
+	base->path_len = s->ref.path_len;
+	return len;
+}
 
 static __always_inline struct file *get_file(struct task_struct *task, __u32 fd)
 {
@@ -638,9 +702,9 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 			bpf_find_vma(trusted_task, base, take_vma, &interp, 0);
 	}
 	__builtin_memset(&r->interp, 0, sizeof(r->interp));
-	len = put_file(s, struct exec, image, len, (__u64)bprm->file->f_path.mnt, (__u64)bprm->file->f_path.dentry, 1);
+	len = put_file(s, &r->image, len, (__u64)bprm->file->f_path.mnt, (__u64)bprm->file->f_path.dentry);
 	if (interp.dentry)
-		len = put_file(s, struct exec, interp, len, interp.mnt, interp.dentry, 1);
+		len = put_file(s, &r->interp, len, interp.mnt, interp.dentry);
 	s->src = (__u64)bprm->filename;
 	n = put_kernel_text(len);
 	if (n > 0) {
@@ -798,7 +862,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	struct args a = {};
 	struct scratch *s;
 	struct call *r;
-	__u64 len;
+	__u64 len, text;
 	int nr, compat, first;
 	long n;
 
@@ -826,7 +890,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	r->op = row.op;
 	r->flags = r->fmode = 0;
 	r->text_len[0] = r->text_len[1] = 0;
-	len = __builtin_offsetof(struct call, file[1]);
+	len = __builtin_offsetof(struct call, file) + sizeof(r->file);
 
 	if (row.op == OP_OPEN) {
 		struct file *f = get_file(task, ret);
@@ -837,18 +901,20 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		if (r->fmode & FMODE_PATH)
 			return 0;
 		r->flags = GET(struct file, f, f_flags);
-		len = put_file(s, struct call, file[0], len, (__u64)GET(struct file, f, f_path.mnt),
-			       (__u64)GET(struct file, f, f_path.dentry), 1);
+		len = put_file(s, &r->file, len, (__u64)GET(struct file, f, f_path.mnt),
+			       (__u64)GET(struct file, f, f_path.dentry));
+		if (s->nowhere)
+			return 0; /* a pipe, a socket: reached through /proc/PID/fd */
 		emit_call(len);
 		return 0;
 	}
 	if (row.op == OP_CHDIR) {
-		len = put_file(s, struct call, file[0], len, (__u64)task->fs->pwd.mnt, (__u64)task->fs->pwd.dentry, 1);
+		len = put_file(s, &r->file, len, (__u64)task->fs->pwd.mnt, (__u64)task->fs->pwd.dentry);
 		emit_call(len);
 		return 0;
 	}
 	if (row.op == OP_CHROOT) {
-		len = put_file(s, struct call, file[0], len, (__u64)task->fs->root.mnt, (__u64)task->fs->root.dentry, 1);
+		len = put_file(s, &r->file, len, (__u64)task->fs->root.mnt, (__u64)task->fs->root.dentry);
 		emit_call(len);
 		return 0;
 	}
@@ -858,7 +924,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	row.dfd1 = table[nr].dfd1;
 	row.path1 = table[nr].path1;
 	row.flags = table[nr].flags;
-	len = sizeof(*r);
+	len = __builtin_offsetof(struct call, base) + (row.path1 == NOARG ? 1 : 2) * sizeof(r->base[0]);
+	text = len;
 	if (row.op == OP_BIND || row.op == OP_SOCKCALL) {
 		__u64 addr = a.a[1], size = a.a[2];
 
@@ -874,7 +941,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		n = put_sun_path(s, len, addr, size);
 		if (n < 0)
 			return 0;
-		s->absolute = s->buf[sizeof(*r)] == '/';
+		s->absolute = s->buf[text & (PATH_MAX - 1)] == '/';
 	} else {
 		r->flags = arg(&a, row.flags, 0);
 		if (row.op == OP_UNLINK && r->flags & AT_REMOVEDIR)
@@ -887,9 +954,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		r->text_len[0] = n;
 		len += n;
 	}
-	__builtin_memset(&r->file[0], 0, 2 * sizeof(r->file[0]));
+	__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
 	first = s->absolute;
 	if (row.path1 != NOARG) {
+		__builtin_memset(&r->base[1], 0, sizeof(r->base[1]));
 		n = put_text(len, arg(&a, row.path1, 0));
 		if (n < 0)
 			r->h.flags |= FLAG_FAULT;
@@ -898,10 +966,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 			len += n;
 		}
 		if (find_base(s, task, arg(&a, row.dfd1, (__u32)AT_FDCWD), s->absolute))
-			len = put_ref(__builtin_offsetof(struct call, file[1]), len, 0);
+			len = put_base(s, &r->base[1], len);
 	}
 	if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
-		len = put_ref(__builtin_offsetof(struct call, file[0]), len, 0);
+		len = put_base(s, &r->base[0], len);
 	emit_call(len);
 	return 0;
 }

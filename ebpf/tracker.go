@@ -18,8 +18,8 @@ type Options struct {
 	NoCalls     bool // process records only
 	Free        bool // tell when the kernel forgets a process
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
-	ProcessRing int  // bytes, a power of two; 0: 8 MiB
-	CallRing    int  // bytes, a power of two; 0: 16 MiB
+	ProcessRing int  // bytes, a power of two; 0: 4 MiB
+	CallRing    int  // bytes, a power of two; 0: 2 MiB, and Grow adds to it
 }
 
 // Lost counts what the kernel side could not deliver.
@@ -42,6 +42,8 @@ type Tracker struct {
 	links     []link.Link // a link that nobody holds is closed by the garbage collector
 	processes *ring
 	calls     *ring
+	spilled   *ring // nil before Grow
+	spill     *ebpf.Map
 	recorder  *ebpf.Variable
 	lost      *ebpf.Variable
 	process   Process
@@ -51,6 +53,9 @@ type Tracker struct {
 // New loads the tracker and attaches it. Nothing is monitored yet. Errors wrap
 // ErrNotSupported, unix.EPERM, or what the verifier says.
 func New(opts Options) (*Tracker, error) {
+	if err := checkPIDNamespace(); err != nil {
+		return nil, err
+	}
 	// To read the kernel's types takes longest, and needs none of the rest.
 	type result struct {
 		types *btf.Cache
@@ -117,7 +122,7 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	for name, to := range map[string]**ebpf.Map{
 		trackerMapProcesses: &t.maps.Processes, trackerMapCalls: &t.maps.Calls, trackerMapTracked: &t.maps.Tracked,
-		trackerMapNumbers: &t.maps.Numbers, trackerMapMarked: &t.maps.Marked,
+		trackerMapNumbers: &t.maps.Numbers, trackerMapMarked: &t.maps.Marked, trackerMapSpill: &t.maps.Spill,
 	} {
 		m, err := ebpf.NewMap(spec.Maps[name])
 		if err != nil {
@@ -142,10 +147,14 @@ func notSupported(what string, err error) error {
 
 // load loads the programs and attaches them.
 func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types, MapReplacements: map[string]*ebpf.Map{
+	opts := ebpf.CollectionOptions{Cache: types, MapReplacements: map[string]*ebpf.Map{
 		trackerMapProcesses: t.maps.Processes, trackerMapCalls: t.maps.Calls, trackerMapTracked: t.maps.Tracked,
-		trackerMapNumbers: t.maps.Numbers, trackerMapMarked: t.maps.Marked,
-	}})
+		trackerMapNumbers: t.maps.Numbers, trackerMapMarked: t.maps.Marked, trackerMapSpill: t.maps.Spill,
+	}}
+	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
+	if err != nil && doWithout(spec) {
+		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
+	}
 	if err != nil {
 		return notSupported("load the tracker", err)
 	}
@@ -197,17 +206,41 @@ func (t *Tracker) DrainProcesses(fn func(*Process)) error {
 	return errors.Join(err, bad)
 }
 
-// DrainCalls hands every call record so far to fn, in order. The record and
-// its slices are valid until fn returns.
+// Grow adds a second ring to that of the call records, for what does not fit
+// into the first while nobody drains it. To get its pages takes time, so it is
+// for recordings that last. Records of the two rings are drained one ring after
+// the other.
+func (t *Tracker) Grow(bytes int) error {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "spilled", Type: ebpf.RingBuf, MaxEntries: uint32(bytes)})
+	if err != nil {
+		return notSupported("make a larger ring", err)
+	}
+	if t.spilled, err = newRing(m); err != nil {
+		return errors.Join(err, m.Close())
+	}
+	t.spill = m
+	if err := t.maps.Spill.Put(uint32(0), m); err != nil {
+		return fmt.Errorf("add a larger ring: %w", err)
+	}
+	return nil
+}
+
+// DrainCalls hands every call record so far to fn: in order, but for those
+// that went into the ring of Grow, which come last. The record and its slices
+// are valid until fn returns.
 func (t *Tracker) DrainCalls(fn func(*Call)) error {
 	var bad error
-	err := t.calls.drain(func(b []byte) {
+	take := func(b []byte) {
 		if err := DecodeCall(b, &t.call); err != nil {
 			bad = err
 			return
 		}
 		fn(&t.call)
-	})
+	}
+	err := t.calls.drain(take)
+	if t.spilled != nil {
+		err = errors.Join(err, t.spilled.drain(take))
+	}
 	return errors.Join(err, bad)
 }
 
@@ -268,10 +301,13 @@ func (t *Tracker) Close() error {
 		errs = append(errs, l.Close())
 	}
 	t.links = nil
-	for _, r := range []*ring{t.processes, t.calls} {
+	for _, r := range []*ring{t.processes, t.calls, t.spilled} {
 		if r != nil {
 			r.close()
 		}
+	}
+	if t.spill != nil {
+		errs = append(errs, t.spill.Close())
 	}
 	errs = append(errs, t.maps.Close())
 	return errors.Join(errs...)

@@ -21,6 +21,7 @@ const (
 	trackerMapNumbers     = "numbers"
 	trackerMapProcesses   = "processes"
 	trackerMapScratch     = "scratch"
+	trackerMapSpill       = "spill"
 	trackerMapTracked     = "tracked"
 	trackerProgOnExec     = "on_exec"
 	trackerProgOnExit     = "on_exit"
@@ -93,6 +94,7 @@ type trackerMapSpecs struct {
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
 	Processes *ebpf.MapSpec `ebpf:"processes"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
+	Spill     *ebpf.MapSpec `ebpf:"spill"`
 	Tracked   *ebpf.MapSpec `ebpf:"tracked"`
 }
 
@@ -133,6 +135,7 @@ type trackerMaps struct {
 	Numbers   *ebpf.Map `ebpf:"numbers"`
 	Processes *ebpf.Map `ebpf:"processes"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
+	Spill     *ebpf.Map `ebpf:"spill"`
 	Tracked   *ebpf.Map `ebpf:"tracked"`
 }
 
@@ -143,6 +146,7 @@ func (m *trackerMaps) Close() error {
 		m.Numbers,
 		m.Processes,
 		m.Scratch,
+		m.Spill,
 		m.Tracked,
 	)
 }

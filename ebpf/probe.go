@@ -1,0 +1,137 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+)
+
+// A Feature is something that the tracker uses and a kernel may lack.
+type Feature struct {
+	Name    string
+	Use     string // what it is used for
+	Err     error  // nil: it is there
+	Without string // what a recording is like without it; empty: there is none, or not a complete one
+}
+
+// Probe tries out, one by one, what the tracker needs.
+func Probe() []Feature {
+	kernel, err := btf.LoadKernelSpec()
+	features := []Feature{
+		{Name: "pid namespace", Use: "the initial one, whose pids the tracker sees", Err: checkPIDNamespace()},
+		{Name: "BTF", Use: "the kernel's types are readable", Err: err},
+	}
+	if err != nil {
+		kernel = nil
+	}
+	return append(features,
+		Feature{Name: "tracepoints", Use: strings.Join(tracepoints, ", "), Err: haveTracepoints(kernel)},
+		Feature{Name: "bpf_loop", Use: "names over 255 bytes, paths where fanotify does not watch", Err: haveHelper(asm.FnLoop)},
+		Feature{
+			Name: "bpf_find_vma", Use: "tells the ELF interpreter of an executed program",
+			Err: haveHelper(asm.FnFindVma), Without: "the ELF interpreter is told by its event only",
+		},
+		Feature{
+			Name: "bpf_rdonly_cast", Use: "fields of the kernel are plain loads",
+			Err: haveFunction(kernel, "bpf_rdonly_cast"), Without: "each call record costs twice the time",
+		},
+		Feature{Name: "tracker", Use: "loads and attaches", Err: tryTracker()},
+	)
+}
+
+// tracepoints are those that the tracker's programs attach to.
+var tracepoints = []string{"sched_process_fork", "sched_process_exec", "sched_process_exit", "sched_process_free", "sys_exit"}
+
+// haveTracepoints looks for the types of the tracepoints' arguments, which a
+// tp_btf program needs.
+func haveTracepoints(kernel *btf.Spec) error {
+	if kernel == nil {
+		return fmt.Errorf("%w: no BTF", ErrNotSupported)
+	}
+	var missing []string
+	for _, name := range tracepoints {
+		var t *btf.Typedef
+		if kernel.TypeByName("btf_trace_"+name, &t) != nil {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s", ErrNotSupported, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+func haveFunction(kernel *btf.Spec, name string) error {
+	if kernel == nil {
+		return fmt.Errorf("%w: no BTF", ErrNotSupported)
+	}
+	var f *btf.Func
+	if err := kernel.TypeByName(name, &f); err != nil {
+		return ErrNotSupported
+	}
+	return nil
+}
+
+// haveHelper asks for a helper in a raw tracepoint program, which may call what
+// a tp_btf program may, and which can be loaded without a type to attach to.
+func haveHelper(helper asm.BuiltinFunc) error {
+	err := features.HaveProgramHelper(ebpf.RawTracepoint, helper)
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return ErrNotSupported
+	}
+	return err
+}
+
+func tryTracker() error {
+	t, err := New(Options{Free: true})
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// optional are the helpers that the tracker can do without, and its constants
+// that tell it to.
+var optional = []struct {
+	helper   asm.BuiltinFunc
+	constant string
+}{
+	{asm.FnLoop, trackerVarHaveLoop},
+	{asm.FnFindVma, trackerVarHaveFindVma},
+}
+
+// doWithout tells the tracker which helpers the kernel lacks, and reports
+// whether it lacks any. It is asked when the tracker did not load: to ask first
+// would cost every start the time to load a program for each.
+func doWithout(spec *ebpf.CollectionSpec) bool {
+	lacks := false
+	for _, o := range optional {
+		if errors.Is(haveHelper(o.helper), ErrNotSupported) && spec.Variables[o.constant].Set(uint8(0)) == nil {
+			lacks = true
+		}
+	}
+	return lacks
+}
+
+// initialPIDNamespace is the inode number of the initial pid namespace on every
+// kernel: PROC_PID_INIT_INO of include/linux/proc_ns.h.
+const initialPIDNamespace = 0xeffffffc
+
+// checkPIDNamespace refuses any other pid namespace than the initial one: the
+// tracker's pids are of that one, those of fanotify are of its reader's.
+func checkPIDNamespace() error {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
+		return fmt.Errorf("find the pid namespace: /proc/self/ns/pid: %w", err)
+	}
+	if st.Ino != initialPIDNamespace {
+		return fmt.Errorf("%w in a container: this is not the initial pid namespace, run fanrec on the host", ErrNotSupported)
+	}
+	return nil
+}
