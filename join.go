@@ -246,7 +246,8 @@ func (j *joiner) release(all bool) {
 		next = j.now.events[j.sealed].seq
 	}
 	j.remap = move(&j.spare, &j.now, j.begin, j.remap)
-	j.now, j.spare = j.spare, j.now
+	// Back again: one of the two stays as small as what survives.
+	j.now.replace(&j.spare)
 	j.spare.reset()
 	j.begin, j.sealed = next, 0
 }

@@ -17,16 +17,13 @@ import (
 
 // unknown returns the directories that must be looked up before release. The
 // caller looks them up, passes one more barrier so that every change that the
-// lookups may have seen is pending, and hands them to learn.
+// lookups may have seen is pending, and hands them to learn. What release still
+// holds back is asked for, too: the next release may be the last.
 func (j *joiner) unknown() []fan.Inode {
 	j.asked = j.asked[:0]
-	limit := j.limit(false)
 	j.collect()
 	for i := range j.ops {
 		o := &j.ops[i]
-		if o.key >= limit {
-			break
-		}
 		switch o.kind {
 		case opCall:
 			j.needCall(&j.now.calls[o.i])

@@ -110,6 +110,14 @@ func (p *pending) put(b []byte) span {
 
 func (p *pending) get(s span) []byte { return p.text[s.off : s.off+s.n : s.off+s.n] }
 
+// replace makes p hold what another holds.
+func (p *pending) replace(with *pending) {
+	p.events = append(p.events[:0], with.events...)
+	p.calls = append(p.calls[:0], with.calls...)
+	p.procs = append(p.procs[:0], with.procs...)
+	p.text = append(p.text[:0], with.text...)
+}
+
 func (p *pending) reset() {
 	p.events, p.calls, p.procs, p.text = p.events[:0], p.calls[:0], p.procs[:0], p.text[:0]
 }

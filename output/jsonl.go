@@ -3,7 +3,9 @@ package output
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
+	"errors"
 	"io"
 	"time"
 	"unicode/utf8"
@@ -18,7 +20,11 @@ type JSONL struct {
 	w   *bufio.Writer
 	log zerolog.Logger
 	b64 []byte
+	err error
 }
+
+// errSilenced: zerolog drops, in every logger, what is below its global level.
+var errSilenced = errors.New("write JSON lines: zerolog's global level is Disabled")
 
 // NewJSONL returns a writer of JSON lines.
 func NewJSONL(w io.Writer) *JSONL {
@@ -35,6 +41,15 @@ func (q quiet) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// line begins an object.
+func (j *JSONL) line() *zerolog.Event {
+	e := j.log.Log()
+	if e == nil {
+		j.err = errSilenced
+	}
+	return e
+}
+
 // when formats a time as RFC 3339 with nine digits, in UTC.
 func when(e *zerolog.Event, key string, ns int64) *zerolog.Event {
 	var b [40]byte
@@ -43,13 +58,13 @@ func when(e *zerolog.Event, key string, ns int64) *zerolog.Event {
 
 // Begin implements Writer.
 func (j *JSONL) Begin(h *Header) error {
-	e := when(j.log.Log().Str("kind", "header").Int("version", 1), "time", h.Start)
+	e := when(j.line().Str("kind", "header").Int("version", 1), "time", h.Start)
 	e = e.Uint32("pid", h.Target).Strs("command", h.Command)
 	if len(h.Notes) > 0 {
 		e = e.Strs("notes", h.Notes)
 	}
 	e.Send()
-	return j.w.Flush()
+	return j.Flush()
 }
 
 func (j *JSONL) name(e *zerolog.Event, key, raw string, name []byte) *zerolog.Event {
@@ -63,7 +78,7 @@ func (j *JSONL) name(e *zerolog.Event, key, raw string, name []byte) *zerolog.Ev
 
 // Write implements Writer.
 func (j *JSONL) Write(r *Record) error {
-	e := when(j.log.Log(), "time", r.Time)
+	e := when(j.line(), "time", r.Time)
 	e = e.Str("kind", r.Kind.String())
 	if r.Op != NoOp {
 		e = e.Str("op", r.Op.String())
@@ -97,18 +112,18 @@ func (j *JSONL) Write(r *Record) error {
 		e = e.Bool("inferred", true)
 	}
 	e.Send()
-	return nil
+	return j.err
 }
 
 // Flush implements Writer.
-func (j *JSONL) Flush() error { return j.w.Flush() }
+func (j *JSONL) Flush() error { return cmp.Or(j.err, j.w.Flush()) }
 
 // End implements Writer.
 func (j *JSONL) End(t *Trailer) error {
-	e := when(j.log.Log().Str("kind", "trailer"), "time", t.Stop).Bool("complete", len(t.Incomplete) == 0)
+	e := when(j.line().Str("kind", "trailer"), "time", t.Stop).Bool("complete", len(t.Incomplete) == 0 && j.err == nil)
 	if len(t.Incomplete) > 0 {
 		e = e.Strs("incomplete", t.Incomplete)
 	}
 	e.Send()
-	return j.w.Flush()
+	return j.Flush()
 }

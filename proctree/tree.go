@@ -21,6 +21,7 @@ type Process struct {
 	Alone   bool  // at its last record it had one thread
 	Replies int64 // time of the last record that was made while it was alone
 
+	sole    uint32           // thread of the last record while there was only one
 	threads map[uint32]int64 // last record of each thread, once there were several
 	older   *Process         // had the same pid before
 	reused  int64            // the pid was given away at this time, 0 if it was not
@@ -72,7 +73,7 @@ func (t *Tree) Owner(pid uint32, at int64) (*Process, bool) {
 
 // Fork adds a child. The root of the tree has no parent in it.
 func (t *Tree) Fork(r *ebpf.Process) *Process {
-	p := &Process{ID: r.ID, Parent: r.Parent, UID: r.UID, Comm: string(r.Comm), Forked: r.Time, Last: r.Time, Alone: true}
+	p := &Process{ID: r.ID, Parent: r.Parent, UID: r.UID, Comm: string(r.Comm), Forked: r.Time, Last: r.Time, Alone: true, sole: r.ID.TGID}
 	p.older = t.byPID[r.ID.TGID]
 	t.byPID[r.ID.TGID] = p
 	t.size++
@@ -105,11 +106,11 @@ func (p *Process) Saw(h *ebpf.Header) int64 {
 	alone := h.Flags&ebpf.Alone != 0
 	if alone && p.threads == nil {
 		last := p.Last
-		p.Last, p.Alone, p.Replies = h.Time, true, h.Time
+		p.Last, p.Alone, p.Replies, p.sole = h.Time, true, h.Time, h.TID
 		return last
 	}
 	if p.threads == nil {
-		p.threads = map[uint32]int64{}
+		p.threads = map[uint32]int64{p.sole: p.Last}
 	}
 	last, ok := p.threads[h.TID]
 	if !ok {

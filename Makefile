@@ -1,0 +1,94 @@
+# make            build bin/fanrec
+# make test       everything that CI runs; installs what it needs (Debian, Ubuntu)
+# make bench      what a recording costs, beside others
+# make oracle CMD='make -j2' [COPY=DIR]   compare a recording with strace
+# make generate   make the BPF objects again (needs clang)
+# make install    binary, manual page, completions below PREFIX
+
+GO         ?= go
+PREFIX     ?= /usr/local
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PURE        = . ./ebpf ./fan ./output ./proctree ./cmd/...
+
+# What the tests run beside Go: programs to compare with, compilers for the
+# storms and the BPF objects, filesystems to mount.
+PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs \
+	clang llvm libbpf-dev
+BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
+
+# Recording needs root, so most tests do.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
+
+.PHONY: all test deps lint unit race e2e workloads oracle bench bench-go fuzz generate install clean FORCE
+
+all: bin/fanrec
+
+bin/fanrec: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/fanrec
+
+test: deps bin/fanrec workloads lint unit race e2e
+
+# Installs only what dpkg does not know to be there.
+define install
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing" $$missing; \
+		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+deps:
+	$(call install,$(PACKAGES))
+
+workloads: deps
+	tests/workload/fetch.sh
+
+lint:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:" $$bad; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+unit:
+	$(SUDO) $(GO) test $(PURE)
+
+race:
+	$(SUDO) $(GO) test -race -short $(PURE)
+
+# One after the other: they measure nothing, but each wants the machine.
+e2e: bin/fanrec
+	$(SUDO) env FANREC=$(CURDIR)/bin/fanrec $(GO) test -count=1 -p 1 -timeout 40m ./tests/...
+
+oracle: bin/fanrec
+	$(call install,strace)
+	$(SUDO) $(GO) run ./tests/oracle/cmd/oracle -fanrec bin/fanrec $(if $(COPY),-copy $(COPY)) $(ORACLE_FLAGS) -- $(CMD)
+
+bench: bin/fanrec
+	$(call install,$(BENCH_PACKAGES))
+	tests/workload/fetch.sh
+	$(SUDO) $(GO) run ./tests/bench/cmd/bench -fanrec bin/fanrec $(BENCH_FLAGS)
+
+bench-go:
+	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output
+
+FUZZTIME ?= 30s
+fuzz:
+	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./fan
+	$(GO) test -run '^$$' -fuzz FuzzDecodeProcess -fuzztime $(FUZZTIME) ./ebpf
+	$(GO) test -run '^$$' -fuzz FuzzDecodeCall -fuzztime $(FUZZTIME) ./ebpf
+
+generate:
+	$(call install,clang llvm libbpf-dev)
+	$(GO) generate ./ebpf
+
+install: bin/fanrec
+	install -D -m 755 bin/fanrec $(DESTDIR)$(PREFIX)/bin/fanrec
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	bin/fanrec man $(DESTDIR)$(PREFIX)/share/man/man1
+	bin/fanrec completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/fanrec
+	bin/fanrec completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fanrec
+	bin/fanrec completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fanrec.fish
+
+clean:
+	rm -rf bin
