@@ -77,7 +77,7 @@ func (c *Command) start() (int, error) {
 	case errors.Is(err, unix.ENOENT):
 		return 0, fmt.Errorf("%s: %w (or the interpreter that it names)", filepath.Clean(path), ErrNotFound)
 	case errors.Is(err, unix.ENOEXEC):
-		return 0, fmt.Errorf("%s: %w: neither a program nor a script with #!", path, ErrNotExecutable)
+		return 0, fmt.Errorf("%s: %w: neither a program nor a script with a #! line", path, ErrNotExecutable)
 	case errors.Is(err, unix.EACCES):
 		return 0, fmt.Errorf("%s: %w: no permission", path, ErrNotExecutable)
 	case err != nil:

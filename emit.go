@@ -131,7 +131,7 @@ func (j *joiner) emitCall(c *call) {
 	if c.event >= 0 {
 		e = &j.now.events[c.event]
 		j.setHandle(e.target)
-		if c.first {
+		if j.maker(c) {
 			j.rec.Time = min(c.Time, e.bound) + j.clock
 		}
 	}
@@ -227,6 +227,11 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 	if !ok {
 		j.unresolved()
 		return
+	}
+	if c.op == ebpf.OpTruncate { // it follows a symbolic link at the end, too
+		if real, ok := j.realDir(path); ok {
+			path = append(path[:0], real...)
+		}
 	}
 	j.rec.Inferred = true
 	j.say(kind, op, path, nil)
@@ -325,7 +330,7 @@ func (j *joiner) appendTemporary(dst []byte, i fan.Inode) ([]byte, bool) {
 // directories.
 func (j *joiner) emitEvent(e *event) {
 	if e.outside {
-		for _, bit := range [...]uint32{bitCreate, bitRename} {
+		for _, bit := range [...]uint32{bitCreate, bitRename, bitDelete} {
 			if e.mask&bit != 0 {
 				j.apply(e, bit)
 			}

@@ -31,28 +31,47 @@ func (j *joiner) settle() {
 			e.done = true
 			continue
 		}
-		p, shared := j.tree.Owner(e.pid, j.after)
+		p, _ := j.tree.Owner(e.pid, j.after)
 		switch {
 		case !j.calls, j.closed-e.end > holdTime, e.left() == 0 && j.closed-e.end > maybeTime:
 			e.settled = true
 		case p == nil:
-			// The pid belongs to somebody else now.
-			e.settled = true
-			if shared {
-				e.done = true
-			}
+			// The pid belongs to somebody outside of the tree now, and every
+			// call of who had it before has returned.
+			e.settled, e.outside = true, true
+			e.done = e.mask&bitDir == 0 || e.mask&(bitCreate|bitDelete|bitRename) == 0
 		case p.Exited && p.Exit <= j.closed:
 			e.settled = true
 		case p.Replies > e.end && p.Replies <= j.closed:
 			e.settled = true
 		}
 		switch {
-		case !e.settled:
+		case !e.settled, e.outside:
 		case e.left() == 0:
 			e.done = true
 		case e.left() == bitOpen && e.mask&bitOpenExec != 0 && j.calls:
 			// Opened for an execve that failed, or for one whose record has it.
 			e.done = true
+		}
+	}
+}
+
+// decide places the calls of which it was not certain that they are in their
+// events. If no other call came to make the event, the last of them did.
+func (j *joiner) decide() {
+	for i := len(j.now.calls) - 1; i >= 0; i-- {
+		c := &j.now.calls[i]
+		if !c.maybe {
+			continue
+		}
+		e := &j.now.events[c.event]
+		if c.maybe = !e.done && !e.settled; c.maybe {
+			continue
+		}
+		if bits := e.maybe &^ e.claimed; bits != 0 {
+			e.claimed |= bits
+			e.maybe = 0
+			j.place(c)
 		}
 	}
 }

@@ -60,6 +60,7 @@ type joiner struct {
 	remap      []int32
 	targets    index
 	names      index
+	matched    bool // what was sealed is matched
 	seq        uint64
 	begin      uint64 // place in the queue where the epoch began that seal ended
 	sealed     int    // so many events are in front of the last barrier
@@ -67,10 +68,14 @@ type joiner struct {
 	closed     int64  // every call that returned by then has its event among the sealed
 	after      int64  // all sealed events were queued before this time
 	ops        []op
-	born       map[fan.Inode]int32 // directories made in what is pending, by the event
-	moved      map[fan.Inode]int32 // and renamed, by the last event
-	lost       map[fan.Inode]bool  // directories that cannot be found
-	asked      []fan.Inode         // by unknown
+	changers   []changer // for agree
+	used       []use
+	meaning    map[uint64]fan.Inode // what a place means
+	born       map[fan.Inode]int32  // directories made in what is pending, by the event
+	moved      map[fan.Inode]int32  // and renamed, by the last event
+	lost       map[fan.Inode]bool   // directories that cannot be found
+	forgot     bool                 // a directory was forgotten that what comes next may need
+	asked      []fan.Inode          // by unknown
 	rec        output.Record
 	path       [3][]byte
 	faults     faults
@@ -84,7 +89,7 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 	return &joiner{
 		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
+		meaning: map[uint64]fan.Inode{}, temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
 		realDir: func([]byte) ([]byte, bool) { return nil, false },
@@ -214,8 +219,18 @@ func (j *joiner) seal(before, after int64, sealed int) {
 		slices.SortStableFunc(j.now.calls, byCallTime)
 	}
 	j.build()
+	j.matched = false
+}
+
+// resolve matches and orders what was sealed.
+func (j *joiner) resolve() {
+	if j.matched {
+		return
+	}
+	j.matched = true
 	j.match()
 	j.settle()
+	j.decide()
 	j.bound()
 }
 
@@ -232,14 +247,22 @@ func byCallTime(a, b call) int {
 // release hands out what is certain, in order, and forgets it. With all, what
 // is still uncertain goes as well: nothing more will come.
 func (j *joiner) release(all bool) {
+	if all {
+		j.build() // anew, as something was released since
+		j.matched = false
+	}
+	j.resolve()
 	limit := j.limit(all)
 	j.collect()
+	j.agree()
 	for i := range j.ops {
-		if j.ops[i].key >= limit {
+		// What follows a directory that must be looked up waits for that.
+		if j.ops[i].key >= limit || j.forgot && !all {
 			break
 		}
 		j.perform(&j.ops[i])
 	}
+	j.forgot = false
 	j.bury()
 	next := j.seq
 	if j.sealed < len(j.now.events) {
@@ -249,5 +272,11 @@ func (j *joiner) release(all bool) {
 	// Back again: one of the two stays as small as what survives.
 	j.now.replace(&j.spare)
 	j.spare.reset()
-	j.begin, j.sealed = next, 0
+	left := 0 // what is sealed and still pending
+	for _, i := range j.remap[:j.sealed] {
+		if i >= 0 {
+			left++
+		}
+	}
+	j.begin, j.sealed = next, left
 }

@@ -42,8 +42,8 @@ func targetHash(pid uint32, i fan.Inode) uint64 {
 	return mix(mix(uint64(pid), i.Ino), uint64(i.Gen)<<32|uint64(i.FS))
 }
 
-func nameHash(pid uint32, name []byte) uint64 {
-	h := uint64(pid)
+func nameHash(seed uint64, name []byte) uint64 {
+	h := seed
 	for len(name) >= 8 {
 		h = mix(h, uint64(name[0])|uint64(name[1])<<8|uint64(name[2])<<16|uint64(name[3])<<24|
 			uint64(name[4])<<32|uint64(name[5])<<40|uint64(name[6])<<48|uint64(name[7])<<56)
@@ -55,8 +55,8 @@ func nameHash(pid uint32, name []byte) uint64 {
 	return h
 }
 
-// build indexes the sealed events of the tree: by what was opened, and by the
-// name that was made, removed or renamed.
+// build indexes the sealed events of the tree: by what was opened or made, and
+// by the name that was made, removed or renamed.
 func (j *joiner) build() {
 	j.targets.reset(2 * j.sealed)
 	j.names.reset(2 * j.sealed)
@@ -69,7 +69,7 @@ func (j *joiner) build() {
 		if i >= j.sealed || e.outside {
 			continue
 		}
-		if e.mask&bitOpen != 0 {
+		if e.mask&(bitOpen|bitCreate) != 0 {
 			b := j.targets.bucket(targetHash(e.pid, e.target))
 			if j.targets.heads[b] < 0 {
 				j.targets.heads[b] = int32(i)
@@ -80,7 +80,7 @@ func (j *joiner) build() {
 		}
 		// Kernel opens are looked for by name, too: a script's.
 		if e.mask&(bitCreate|bitDelete|bitRename|bitOpenExec) != 0 {
-			b := j.names.bucket(nameHash(e.pid, j.now.get(e.name)))
+			b := j.names.bucket(nameHash(uint64(e.pid), j.now.get(e.name)))
 			if j.names.heads[b] < 0 {
 				j.names.heads[b] = int32(i)
 			} else {
@@ -104,11 +104,15 @@ func (j *joiner) match() {
 		if !c.seen {
 			c.prev, c.seen = c.proc.Saw(&c.Header), true
 		}
-		if !c.ready {
+		switch {
+		case !c.ready:
 			j.matchCall(c)
+		case c.early:
+			j.place(c)
 		}
 	}
-	for ; p < len(j.now.procs); p++ {
+	// Not all calls of later than the barrier are known.
+	for ; p < len(j.now.procs) && j.now.procs[p].Time <= j.after; p++ {
 		j.matchExec(&j.now.procs[p])
 	}
 }
@@ -171,14 +175,24 @@ func (j *joiner) matchCall(c *call) {
 }
 
 func (j *joiner) matchOpen(c *call) {
-	f := &c.file[0]
-	if f.self.FS == 0 {
+	if c.file[0].self.FS == 0 {
 		return
 	}
+	if c.fmode&ebpf.FModeCreated != 0 {
+		j.matchCreate(c)
+		return
+	}
+	if b := j.searchOpen(c); b.count > 0 {
+		j.claim(c, b.event, bitOpen, b.certain())
+	}
+}
+
+func (j *joiner) searchOpen(c *call) best {
+	f := &c.file[0]
 	var b best
 	for i := j.targets.first(targetHash(c.ID.TGID, f.self)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid != c.ID.TGID || e.target != f.self {
+		if e.pid != c.ID.TGID || e.target != f.self || e.mask&bitOpen == 0 {
 			continue
 		}
 		score := 1 // it was renamed while the call returned
@@ -190,33 +204,32 @@ func (j *joiner) matchOpen(c *call) {
 		}
 		b.consider(i, score, (e.claimed|e.maybe)&bitOpen != 0)
 	}
-	if b.count == 0 {
-		return
-	}
-	if c.fmode&ebpf.FModeCreated == 0 {
-		j.claim(c, b.event, bitOpen, b.certain())
-		return
-	}
-	j.claim(c, b.event, bitOpen|bitCreate, b.certain())
-	if j.now.events[b.event].mask&bitCreate == 0 {
-		j.claimCreate(c)
-	}
+	return b
 }
 
-// claimCreate claims the CREATE of an open when the queue was read between its
-// two events.
-func (j *joiner) claimCreate(c *call) {
-	name := j.now.get(j.now.events[c.event].name)
-	for i := j.names.first(nameHash(c.ID.TGID, name)); i >= 0; i = j.now.events[i].nextName {
+// matchCreate finds the events of an open that made the file. Nothing can have
+// happened to the file before, so it is the first that has CREATE. The OPEN is
+// another event if the queue was read between the two, or the file renamed.
+func (j *joiner) matchCreate(c *call) {
+	self := c.file[0].self
+	for i := j.targets.first(targetHash(c.ID.TGID, self)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid == c.ID.TGID && e.target == c.file[0].self && e.mask&bitCreate != 0 && e.claimed&bitCreate == 0 &&
-			bytes.Equal(j.now.get(e.name), name) {
-			e.claimed |= bitCreate
-			if e.anchor == 0 || c.Time < e.anchor {
-				e.anchor, e.thread = c.Time, c.TID
-			}
+		if e.pid != c.ID.TGID || e.target != self || e.mask&bitCreate == 0 {
+			continue
+		}
+		if !j.possible(e, c.Time, c.prev, e.mask&bitOpen != 0) {
 			return
 		}
+		j.claim(c, i, bitCreate|e.mask&bitOpen, true)
+		if e.mask&bitOpen != 0 {
+			return
+		}
+		if b := j.searchOpen(c); b.count > 0 {
+			o := &j.now.events[b.event]
+			o.claimed |= bitOpen
+			o.seen(c.Time, c.TID)
+		}
+		return
 	}
 }
 
@@ -228,14 +241,34 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 		// It may have been merged into an event that was read before, and the
 		// call that made this one has not returned: it orders nothing.
 		e.maybe |= bits
+		c.maybe = true
 		return
 	}
-	// Of an event with OPEN_EXEC the kernel's own open came first.
-	c.first = e.claimed|e.maybe == 0 && e.mask&bitOpenExec == 0
-	if e.anchor == 0 || c.Time < e.anchor {
-		e.anchor, e.thread = c.Time, c.TID
-	}
+	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
 	e.claimed |= bits
+	j.place(c)
+}
+
+// place notes what a call that is certainly in its event says of the order. It
+// must be asked in the order of time, so not as long as calls of before may
+// still come.
+func (j *joiner) place(c *call) {
+	if c.early = c.Time > j.closed; c.early {
+		return
+	}
+	e := &j.now.events[c.event]
+	// Of two calls that overlap either can have made it. Of an event with
+	// OPEN_EXEC the kernel's own open came first, of one with CREATE that.
+	e.shared = e.shared || e.anchor != 0 && c.TID != e.thread && c.prev < e.anchor
+	c.first = e.anchor == 0 && e.maybe == 0 && e.mask&bitOpenExec == 0 && (e.mask&bitCreate == 0 || c.op != ebpf.OpOpen)
+	e.seen(c.Time, c.TID)
+}
+
+// seen notes that an event was there when a call or an exec of a thread was over.
+func (e *event) seen(at int64, thread uint32) {
+	if e.anchor == 0 || at < e.anchor {
+		e.anchor, e.thread = at, thread
+	}
 }
 
 // last cuts a path into its directory part and its last component.
@@ -286,7 +319,7 @@ func (j *joiner) matchName(c *call) {
 
 func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) best {
 	var b best
-	for i := j.names.first(nameHash(c.ID.TGID, name)); i >= 0; i = j.now.events[i].nextName {
+	for i := j.names.first(nameHash(uint64(c.ID.TGID), name)); i >= 0; i = j.now.events[i].nextName {
 		e := &j.now.events[i]
 		if e.pid != c.ID.TGID || e.mask&bit == 0 || !bytes.Equal(j.now.get(e.name), name) {
 			continue
@@ -322,8 +355,10 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 		return -1
 	}
 	s := j.scoreDir(c, to, c.file[1].self, e.newDir)
-	if s < 0 {
-		return s
+	// The same rename again is rare, as somebody must undo it; a rename of a
+	// name to itself, or to another of the same file, makes no event.
+	if s < 0 || taken != 0 && score+s < 2*sameDir {
+		return -1
 	}
 	return score + s
 }
@@ -405,27 +440,40 @@ func (j *joiner) matchBlind(c *call, bit, dir uint32) {
 	}
 }
 
-// matchExchange finds the other half of an exchange.
+// matchExchange claims the other half of an exchange.
 func (j *joiner) matchExchange(c *call) {
 	e := &j.now.events[c.event]
-	name, to := j.now.get(e.to), j.now.get(e.name)
-	for i := j.names.first(nameHash(c.ID.TGID, name)); i >= 0; i = j.now.events[i].nextName {
+	if i := j.otherHalf(e); i >= 0 {
 		o := &j.now.events[i]
-		if i != c.event && o.pid == e.pid && o.mask&bitRename != 0 && o.dir == e.newDir && o.newDir == e.dir &&
-			bytes.Equal(j.now.get(o.name), name) && bytes.Equal(j.now.get(o.to), to) && c.Time >= o.floor {
-			o.claimed |= bitRename
-			c.other = i
-			return
+		o.claimed |= bitRename
+		o.seen(c.Time, c.TID)
+		c.other = i
+	}
+}
+
+// otherHalf finds the rename by the same process that is the opposite of one,
+// as an exchange makes it; -1 if there is none.
+func (j *joiner) otherHalf(e *event) int32 {
+	name, to := j.now.get(e.to), j.now.get(e.name)
+	for i := j.names.first(nameHash(uint64(e.pid), name)); i >= 0; i = j.now.events[i].nextName {
+		o := &j.now.events[i]
+		if o != e && o.pid == e.pid && o.mask&bitRename != 0 && o.dir == e.newDir && o.newDir == e.dir &&
+			bytes.Equal(j.now.get(o.name), name) && bytes.Equal(j.now.get(o.to), to) {
+			return i
 		}
 	}
+	return -1
 }
 
 // matchExec claims the events of what the kernel opened for an exec: image,
 // script, and interpreters.
 func (j *joiner) matchExec(p *process) {
 	if p.kind == ebpf.Exec && !p.seen {
-		p.proc.Saw(&p.Header)
-		p.seen = true
+		// execve gives the thread that calls it the number of the first one.
+		alone := p.proc.Alone
+		if p.prev, p.seen = p.proc.Saw(&p.Header), true; !alone {
+			p.prev = p.proc.Forked
+		}
 	}
 	if p.kind != ebpf.Exec || p.done || p.Time > j.closed {
 		return
@@ -435,48 +483,55 @@ func (j *joiner) matchExec(p *process) {
 		j.claimLoaded(p, p.interp.self)
 	}
 	if p.Flags&ebpf.Script != 0 && p.script < 0 {
+		var b best
 		_, name := last(j.now.get(p.filename))
-		for i := j.names.first(nameHash(p.ID.TGID, name)); i >= 0; i = j.now.events[i].nextName {
+		for i := j.names.first(nameHash(uint64(p.ID.TGID), name)); i >= 0; i = j.now.events[i].nextName {
 			e := &j.now.events[i]
 			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.target != p.image.self &&
-				bytes.Equal(j.now.get(e.name), name) && p.Time >= e.floor {
-				p.script = i
+				bytes.Equal(j.now.get(e.name), name) && j.possible(e, p.Time, p.prev, false) {
+				b.consider(i, 0, e.claimed&bitOpenExec != 0)
 			}
 		}
-		if p.script >= 0 {
-			j.loaded(p, p.script)
+		if b.count > 0 {
+			p.script = b.event
+			j.loaded(p, &b)
 		}
 	}
 	if p.Flags&ebpf.Interp != 0 && p.interp.name.n == 0 && p.interp.walk.n == 0 && p.loader < 0 {
 		// An older kernel: it must be what else was opened for this.
+		var b best
 		for i := range j.now.events[:j.sealed] {
 			e := &j.now.events[i]
-			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && int32(i) != p.script && e.target != p.image.self && p.Time >= e.floor {
-				p.loader = int32(i)
+			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && int32(i) != p.script && e.target != p.image.self && j.possible(e, p.Time, p.prev, false) {
+				b.consider(int32(i), 0, e.claimed&bitOpenExec != 0)
 			}
 		}
-		if p.loader >= 0 {
-			j.loaded(p, p.loader)
+		if b.count > 0 {
+			p.loader = b.event
+			j.loaded(p, &b)
 		}
 	}
 }
 
 func (j *joiner) claimLoaded(p *process, target fan.Inode) {
+	var b best
 	for i := j.targets.first(targetHash(p.ID.TGID, target)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && p.Time >= e.floor {
-			j.loaded(p, i)
+		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && j.possible(e, p.Time, p.prev, false) {
+			b.consider(i, 0, e.claimed&bitOpenExec != 0)
 		}
 	}
+	j.loaded(p, &b)
 }
 
 // loaded notes that the kernel opened a file before the exec record.
-func (j *joiner) loaded(p *process, i int32) {
-	e := &j.now.events[i]
-	if e.claimed&bitOpenExec == 0 {
-		e.claimed |= bitOpen | bitOpenExec
-		if e.anchor == 0 || p.Time < e.anchor {
-			e.anchor, e.thread = p.Time, p.TID
-		}
+func (j *joiner) loaded(p *process, b *best) {
+	if b.count == 0 {
+		return
+	}
+	e := &j.now.events[b.event]
+	e.claimed |= bitOpen | bitOpenExec
+	if b.certain() {
+		e.seen(p.Time, p.TID)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"fanrec/ebpf"
+	"fanrec/fan"
 )
 
 // op is one thing to be done in order: records to hand out, a change of the
@@ -26,31 +27,71 @@ const (
 
 const noTie = math.MaxUint64
 
+// tie leaves room for what comes first in an event.
+func (e *event) tie() uint64 { return 2*e.seq + 1 }
+
 // bound gives every sealed event the time before which it was queued: the
 // least time at which it, or an event behind it in the queue, was certainly
 // there. A thread's own later calls are left out: they are later anyway, and if
 // one was matched wrongly they would say nonsense.
 func (j *joiner) bound() {
+	j.witness()
 	// The least time, and the least of any other thread than that one.
 	least, thread, other := j.after, uint32(0), j.after
 	for i := j.sealed - 1; i >= 0; i-- {
 		e := &j.now.events[i]
-		up := e.anchor
-		e.bound = least
-		if up != 0 && e.thread == thread {
-			e.bound = other
+		bound := least
+		if e.anchor != 0 && e.thread == thread {
+			bound = other
 		}
-		if up == 0 || e.outside {
-			continue
-		}
-		switch {
-		case up < least:
-			if e.thread != thread {
-				other = least
+		if e.named != 0 && e.named < bound {
+			bound = e.named
+			if e.named < least {
+				least, thread, other = e.named, 0, e.named
 			}
-			least, thread = up, e.thread
-		case up < other && e.thread != thread:
-			other = up
+		}
+		if up := e.anchor; up != 0 {
+			bound = min(bound, up)
+			switch {
+			case up < least:
+				if e.thread != thread {
+					other = least
+				}
+				least, thread = up, e.thread
+			case up < other && e.thread != thread:
+				other = up
+			}
+		}
+		if e.bound == 0 || bound < e.bound {
+			e.bound = bound // it stays what a former epoch found
+		}
+	}
+}
+
+// witness notes when the directories that were made were first named by a
+// record: they were there by then.
+func (j *joiner) witness() {
+	if len(j.born) == 0 {
+		return
+	}
+	name := func(i fan.Inode, at int64) {
+		if b, ok := j.born[i]; ok {
+			if e := &j.now.events[b]; e.named == 0 || at < e.named {
+				e.named = at
+			}
+		}
+	}
+	for i := range j.now.calls {
+		if c := &j.now.calls[i]; !c.done {
+			name(c.file[0].self, c.Time)
+			name(c.file[0].parent, c.Time)
+			name(c.file[1].self, c.Time)
+		}
+	}
+	for i := range j.now.procs {
+		if p := &j.now.procs[i]; !p.done && p.kind == ebpf.Exec {
+			name(p.image.parent, p.Time)
+			name(p.interp.parent, p.Time)
 		}
 	}
 }
@@ -67,7 +108,25 @@ func (j *joiner) limit(all bool) int64 {
 			limit = min(limit, e.bound)
 		}
 	}
+	for i := range j.now.calls {
+		if c := &j.now.calls[i]; c.maybe {
+			limit = min(limit, c.Time)
+		}
+	}
 	return limit
+}
+
+// maker tells whether a call is known to have made its event, so that the
+// queue orders it.
+func (j *joiner) maker(c *call) bool {
+	if c.made {
+		return true
+	}
+	if !c.first {
+		return false
+	}
+	e := &j.now.events[c.event]
+	return !e.shared && c.prev < e.bound
 }
 
 // collect lists all that can be put in order, and sorts it.
@@ -79,11 +138,11 @@ func (j *joiner) collect() {
 			continue
 		}
 		o := op{key: c.Time, tie: noTie, kind: opCall, i: int32(i)}
-		if c.first {
-			if e := &j.now.events[c.event]; e.bound <= c.Time {
-				o.key, o.tie = e.bound, e.seq
-			} else {
-				o.tie = e.seq
+		if j.maker(c) {
+			e := &j.now.events[c.event]
+			o.key, o.tie = min(c.Time, e.bound), e.tie()
+			if c.made {
+				o.tie--
 			}
 		}
 		j.ops = append(j.ops, o)
@@ -98,7 +157,7 @@ func (j *joiner) collect() {
 		if e.done || !e.outside && !(e.settled && e.left() != 0) {
 			continue
 		}
-		o := op{key: e.bound, tie: e.seq, kind: opEvent, i: int32(i)}
+		o := op{key: e.bound, tie: e.tie(), kind: opEvent, i: int32(i)}
 		if p, _ := j.tree.Owner(e.pid, e.bound); p != nil && p.Exited && p.Exit < o.key {
 			o.key = p.Exit // without a call nothing else says that it came before the end
 		}

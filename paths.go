@@ -21,6 +21,18 @@ import (
 // holds back is asked for, too: the next release may be the last.
 func (j *joiner) unknown() []fan.Inode {
 	j.asked = j.asked[:0]
+	if !j.matched {
+		// Paths tell which of several events of one name a call made.
+		for i := range j.now.events[:j.sealed] {
+			if e := &j.now.events[i]; !e.outside && !e.done {
+				j.needEvent(int32(i))
+			}
+		}
+		if len(j.asked) > 0 {
+			return j.asked
+		}
+		j.resolve()
+	}
 	j.collect()
 	for i := range j.ops {
 		o := &j.ops[i]
@@ -35,8 +47,11 @@ func (j *joiner) unknown() []fan.Inode {
 				j.needEvent(p.loader)
 			}
 		case opEvent:
-			if e := &j.now.events[o.i]; !e.outside {
+			e := &j.now.events[o.i]
+			if _, made := j.born[e.target]; !e.outside {
 				j.needEvent(o.i)
+			} else if made || j.graph.Known(e.target) {
+				j.need(e.newDir)
 			}
 		}
 	}
@@ -114,11 +129,18 @@ func (j *joiner) vanished(dir fan.Inode) {
 		j.graph.Set(dir, e.dir, j.now.get(e.name))
 		return
 	}
-	// No event tells of a directory that another was renamed over.
+	// No event tells of a directory that another was renamed over. Its name
+	// stays in the kernel, and whoever opened it or went there told it.
+	for i := range j.now.calls {
+		if f := &j.now.calls[i].file[0]; f.self == dir && f.name.n > 0 {
+			j.graph.Set(dir, f.parent, j.now.get(f.name))
+			return
+		}
+	}
 	var over *event
 	for i := range j.now.events {
 		e := &j.now.events[i]
-		if e.mask&bitDir == 0 || e.mask&bitRename == 0 || e.applied != 0 || e.target == dir || e.newDir.FS != dir.FS {
+		if e.mask&bitDir == 0 || e.mask&bitRename == 0 || e.applied != 0 || e.target == dir || e.newDir.FS != dir.FS || j.otherHalf(e) >= 0 {
 			continue
 		}
 		if over != nil {
@@ -251,13 +273,33 @@ func (j *joiner) apply(e *event, bit uint32) {
 		j.graph.Set(e.target, e.dir, j.now.get(e.name))
 		delete(j.born, e.target)
 	case bitRename:
-		if e.outside {
-			// Several renames may have been merged, and there are no calls
-			// to tell: it is looked up when it is needed.
+		switch {
+		case e.outside && !j.graph.Known(e.target):
+			return
+		case e.outside && j.returns(e):
+			// More renames may have been merged into these, and there are no
+			// calls to tell: it must be looked up again.
 			j.graph.Forget(e.target)
+			j.forgot = true
 			return
 		}
 		j.graph.Set(e.target, e.newDir, j.now.get(e.to))
+	case bitDelete:
+		// It keeps its last name: a process may still be in it.
+		if !j.graph.Known(e.target) {
+			j.graph.Set(e.target, e.dir, j.now.get(e.name))
+		}
 	}
-	// What was removed keeps its last name: a process may still be in it.
+}
+
+// returns tells whether a rename took a directory back to a place where it was
+// before in what is pending.
+func (j *joiner) returns(e *event) bool {
+	for i, ok := j.moved[e.target]; ok && i >= 0; i = j.now.events[i].moved {
+		o := &j.now.events[i]
+		if o.pid == e.pid && o.dir == e.newDir && bytes.Equal(j.now.get(o.name), j.now.get(e.to)) {
+			return true
+		}
+	}
+	return false
 }

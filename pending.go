@@ -43,6 +43,8 @@ type event struct {
 	maybe   uint32 // bits that calls explain which may belong to an earlier event
 	anchor  int64  // the earliest call that is certainly in it returned then; 0: none
 	thread  uint32 // that call's thread
+	shared  bool   // calls of several threads are in it that overlap
+	named   int64  // of a directory that was made: a record first named it then; 0: none
 	bound   int64  // it was queued before this time
 	applied uint32 // bits that the directory graph knows of
 	linked  bool   // a link call is in it
@@ -71,6 +73,9 @@ type call struct {
 	other int32 // exchange: the second event; -1: none
 	seen  bool  // prev is set
 	first bool  // it made the event, so that the queue orders it
+	made  bool  // it made the file, before which no other call can be in the event
+	maybe bool  // it may have been merged into an earlier event, which is not yet known
+	early bool  // its event is found, but calls of before it may still come
 	ready bool  // its event is found, or it is known to have none
 	done  bool
 }
@@ -87,6 +92,7 @@ type process struct {
 	interp   file
 	filename span
 	args     span
+	prev     int64 // time of the thread's record before
 	script   int32 // index of the event of a script that the kernel opened; -1: none
 	loader   int32 // same of the ELF interpreter, where the record does not name it; -1: none
 	root     bool

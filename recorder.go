@@ -62,6 +62,8 @@ type Recorder struct {
 	notes   []string
 	pid     int
 	pidfd   int // of the command, readable when it has ended
+	stop    int // an eventfd, readable after Stop
+	endedAt time.Time
 	started time.Time
 	ended   bool
 	grown   bool
@@ -90,7 +92,7 @@ func New(opts Options) (*Recorder, error) {
 			opts.Epoch = 5 * time.Millisecond
 		}
 	}
-	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, slept: opts.Epoch}
+	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, stop: -1, slept: opts.Epoch}
 	type loaded struct {
 		tracker *ebpf.Tracker
 		err     error
@@ -104,6 +106,9 @@ func New(opts Options) (*Recorder, error) {
 		tracker <- loaded{t, err}
 	}()
 	err := r.watch()
+	if err == nil {
+		r.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	}
 	l := <-tracker
 	r.tracker = l.tracker
 	if err = cmp.Or(err, l.err); err != nil {
@@ -153,6 +158,9 @@ func (r *Recorder) watch() error {
 			root = ""
 		}
 		graph.AddRoot(r.group.Filesystems.Get(index).Root, root)
+	}
+	if r.opts.NoCalls {
+		r.notes = append(r.notes, "recorded without call records: kinds and order are inferred, and working directories, link texts and what is not watched are missing")
 	}
 	r.join = newJoiner(r.group.Filesystems, graph, table)
 	r.join.calls = !r.opts.NoCalls
@@ -209,12 +217,31 @@ func (r *Recorder) Start(c *Command) (pid int, err error) {
 	return r.pid, nil
 }
 
-// Signal passes a signal on to the command, unless it has ended.
+// Signal passes a signal on to the command, unless it has ended: then it is as
+// Stop.
 func (r *Recorder) Signal(sig syscall.Signal) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.pid != 0 && !r.ended {
+	ended := r.ended
+	if r.pid != 0 && !ended {
 		syscall.Kill(r.pid, sig)
+	}
+	r.mu.Unlock()
+	if ended {
+		r.Stop()
+	}
+}
+
+// stopAfter is how long after the end of the command Stop is heard. What came
+// before may be the very signal that ended the command.
+const stopAfter = time.Second
+
+// Stop ends a recording that with WaitAll goes on after the command. Before
+// the command has ended it does nothing.
+func (r *Recorder) Stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended && time.Since(r.endedAt) > stopAfter {
+		unix.Write(r.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
 
@@ -283,7 +310,7 @@ func (r *Recorder) reap(block bool) error {
 		if err != nil {
 			return fmt.Errorf("wait for the command: %w", err)
 		}
-		r.ended = pid == r.pid
+		r.ended, r.endedAt = pid == r.pid, time.Now()
 		return nil
 	}
 }
@@ -294,6 +321,10 @@ func (r *Recorder) over() bool {
 		return err != nil
 	}
 	if !r.opts.WaitAll {
+		return true
+	}
+	if stopped := []unix.PollFd{{Fd: int32(r.stop), Events: unix.POLLIN}}; poll(stopped, 0) == nil && stopped[0].Revents != 0 {
+		r.missing = append(r.missing, fmt.Sprintf("stopped while %d of its processes were running", r.join.tree.Live()))
 		return true
 	}
 	if !r.lossy() {
@@ -339,6 +370,7 @@ func (r *Recorder) idle() error {
 		{Fd: int32(r.group.FD()), Events: unix.POLLIN},
 		{Fd: int32(rings[0]), Events: unix.POLLIN},
 		{Fd: int32(rings[1]), Events: unix.POLLIN},
+		{Fd: int32(r.stop), Events: unix.POLLIN},
 	}
 	forever := -1
 	if r.ended {
@@ -570,6 +602,9 @@ func (r *Recorder) Close() error {
 	}
 	if r.pidfd >= 0 {
 		errs = append(errs, unix.Close(r.pidfd))
+	}
+	if r.stop >= 0 {
+		errs = append(errs, unix.Close(r.stop))
 	}
 	return errors.Join(errs...)
 }

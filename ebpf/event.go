@@ -325,5 +325,5 @@ func cString(b []byte) []byte {
 			return b[:i:i]
 		}
 	}
-	return b
+	return b[:len(b):len(b)]
 }

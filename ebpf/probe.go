@@ -24,7 +24,7 @@ type Feature struct {
 func Probe() []Feature {
 	kernel, err := btf.LoadKernelSpec()
 	features := []Feature{
-		{Name: "pid namespace", Use: "the initial one, whose pids the tracker sees", Err: checkPIDNamespace()},
+		{Name: "pid namespace", Use: "the initial one", Err: checkPIDNamespace()},
 		{Name: "BTF", Use: "the kernel's types are readable", Err: err},
 	}
 	if err != nil {
@@ -123,6 +123,9 @@ func doWithout(spec *ebpf.CollectionSpec) bool {
 // kernel: PROC_PID_INIT_INO of include/linux/proc_ns.h.
 const initialPIDNamespace = 0xeffffffc
 
+// ErrNamespace is wrapped when the caller is in another pid namespace.
+var ErrNamespace = errors.New("not in the initial pid namespace")
+
 // checkPIDNamespace refuses any other pid namespace than the initial one: the
 // tracker's pids are of that one, those of fanotify are of its reader's.
 func checkPIDNamespace() error {
@@ -131,7 +134,7 @@ func checkPIDNamespace() error {
 		return fmt.Errorf("find the pid namespace: /proc/self/ns/pid: %w", err)
 	}
 	if st.Ino != initialPIDNamespace {
-		return fmt.Errorf("%w in a container: this is not the initial pid namespace, run fanrec on the host", ErrNotSupported)
+		return fmt.Errorf("%w, the only one whose pids the tracker sees: run fanrec on the host, or the container with --pid=host", ErrNamespace)
 	}
 	return nil
 }

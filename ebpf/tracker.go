@@ -245,7 +245,9 @@ func (t *Tracker) DrainCalls(fn func(*Call)) error {
 }
 
 // Empty tells whether every record so far was drained.
-func (t *Tracker) Empty() bool { return t.processes.empty() && t.calls.empty() }
+func (t *Tracker) Empty() bool {
+	return t.processes.empty() && t.calls.empty() && (t.spilled == nil || t.spilled.empty())
+}
 
 // FDs returns the descriptors that become readable with the first record
 // after a drain.

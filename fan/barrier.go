@@ -91,6 +91,7 @@ func (b *Barrier) Raise() (uint64, error) {
 	_, _, errno := unix.Syscall6(unix.SYS_RENAMEAT2, uintptr(b.fd), uintptr(unsafe.Pointer(&b.from[0])),
 		uintptr(b.fd), uintptr(unsafe.Pointer(&b.to[0])), 0, 0)
 	if errno != 0 {
+		b.from, b.to = b.to, b.from // the file is still called so
 		return 0, fmt.Errorf("raise the barrier: %w", errno)
 	}
 	return b.n, nil

@@ -15,8 +15,14 @@ type Filesystem struct {
 	Root   Inode  // of the root directory of that mount
 	fd     int    // a directory of a private clone of that mount
 	codec  *codec
-	opaque map[string]uint64 // handles that cannot be decoded, to numbers
+	opaque map[opaque]uint64 // handles that cannot be decoded, to numbers
 	back   []Handle          // and back
+}
+
+// opaque is a handle of a filesystem as a key.
+type opaque struct {
+	typ   int32
+	bytes string
 }
 
 // Filesystems are the watched superblocks. An index of 0 is none.
@@ -48,7 +54,7 @@ func (f *Filesystems) add(m Mount, fd int) (uint32, error) {
 	}
 	h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
 	if err != nil {
-		return 0, fmt.Errorf("take the handle of %s: %w", m.Mountpoint, err)
+		return 0, fmt.Errorf("watch %s (%s): %w", m.Mountpoint, m.Type, explainMark(err))
 	}
 	fs := &Filesystem{
 		FSID:  uint64(uint32(sfs.Fsid.Val[0])) | uint64(uint32(sfs.Fsid.Val[1]))<<32,
@@ -106,16 +112,17 @@ func (f *Filesystems) inode(index uint32, typ int32, b []byte) Inode {
 		return Inode{}
 	}
 	if c := fs.codec; c != nil && c.typ == typ && c.size == len(b) {
-		ino, gen := c.decode(b)
-		return Inode{Ino: ino, Gen: gen, FS: index}
+		if ino, gen := c.decode(b); gen != opaqueGen {
+			return Inode{Ino: ino, Gen: gen, FS: index}
+		}
 	}
-	n, ok := fs.opaque[string(b)]
+	n, ok := fs.opaque[opaque{typ, string(b)}]
 	if !ok {
 		if fs.opaque == nil {
-			fs.opaque = map[string]uint64{}
+			fs.opaque = map[opaque]uint64{}
 		}
 		n = uint64(len(fs.back))
-		fs.opaque[string(b)] = n
+		fs.opaque[opaque{typ, string(b)}] = n
 		fs.back = append(fs.back, Handle{FSID: fs.FSID, Type: typ, Bytes: append([]byte(nil), b...)})
 	}
 	return Inode{Ino: n, Gen: opaqueGen, FS: index}

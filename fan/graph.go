@@ -99,12 +99,13 @@ func (g *Graph) path(i Inode, depth int) ([]byte, bool) {
 	if d.root || d.version == g.version {
 		return d.path, true
 	}
+	version := g.version // of before parents may be forgotten on the way
 	p, ok := g.path(d.parent, depth+1)
 	if !ok {
 		return nil, false
 	}
 	d.path = append(append(append(d.path[:0], p...), '/'), d.name...)
-	d.version = g.version
+	d.version = version
 	return d.path, true
 }
 
@@ -127,7 +128,11 @@ func (g *Graph) put(i Inode, d *dir) {
 	if len(g.young) <= g.limit/2 {
 		return
 	}
-	// What is still old was not asked for while limit/2 others were.
+	// What is still old was not asked for while limit/2 others were. A cached
+	// path may run through it, and no longer tell when it is renamed.
+	if len(g.old) > 0 {
+		g.version++
+	}
 	for k, r := range g.old {
 		if r.root {
 			g.young[k] = r

@@ -20,7 +20,8 @@ type Link struct {
 }
 
 // Lookup finds where a directory is now, and its parents up to one that known
-// says true of or the root of the mount. It makes no fanotify events.
+// says true of or the root of the mount. It makes no fanotify events. Each Link
+// was true at some moment during the call, though not all at the same.
 func (f *Filesystems) Lookup(i Inode, known func(Inode) bool) ([]Link, error) {
 	fs := f.Get(i.FS)
 	h, ok := f.Handle(i)
@@ -34,29 +35,69 @@ func (f *Filesystems) Lookup(i Inode, known func(Inode) bool) ([]Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open directory %d of %s by handle: %w", i.Ino, fs.Mount.Mountpoint, err)
 	}
-	defer unix.Close(fd)
-	// The path and the parents are read one after the other; if a rename came
-	// between them the path has changed, and both are read again.
-	for try := 0; ; try++ {
-		path, err := fdPath(fd)
+	defer func() { unix.Close(fd) }()
+	var links []Link
+	path := "" // of fd; "" if it must be read
+	for tries := 0; i != fs.Root; {
+		if path == "" {
+			if path, err = fdPath(fd); err != nil {
+				return nil, err
+			}
+		}
+		cut := strings.LastIndexByte(path, '/')
+		name := path[cut+1:]
+		if cut < 0 || name == "" {
+			return nil, fmt.Errorf("look up %s: not below the mount on %s", path, fs.Mount.Mountpoint)
+		}
+		up, parent, err := f.parent(i, fd, name)
+		if errors.Is(err, errRenamed) && tries < maxTries {
+			tries++
+			path = ""
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("look up %s below the mount on %s: %w", path, fs.Mount.Mountpoint, err)
 		}
-		links, err := f.climb(i, fd, path, known)
-		if err != nil {
-			return nil, err
+		unix.Close(fd)
+		fd = up
+		links = append(links, Link{Dir: i, Parent: parent, Name: name})
+		if known(parent) {
+			break
 		}
-		again, err := fdPath(fd)
-		if err != nil {
-			return nil, err
-		}
-		if path == again {
-			return links, nil
-		}
-		if try == 100 {
-			return nil, fmt.Errorf("look up %s: it is renamed all the time", path)
-		}
+		i, path = parent, path[:cut]
 	}
+	return links, nil
+}
+
+// errRenamed is returned for a directory that has another name by now.
+var errRenamed = errors.New("it is renamed all the time")
+
+// maxTries bounds how often the path of a directory is read again because one
+// of the directories on it was renamed meanwhile.
+const maxTries = 100
+
+// parent opens the parent of the directory i, which fd is open on, after it
+// has seen that i is called name there: the path that the name is from may be
+// an old one.
+func (f *Filesystems) parent(i Inode, fd int, name string) (int, Inode, error) {
+	up, err := unix.Openat(fd, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, Inode{}, fmt.Errorf("open the parent: %w", err)
+	}
+	h, _, err := unix.NameToHandleAt(up, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		unix.Close(up)
+		return -1, Inode{}, fmt.Errorf("take the handle of the parent: %w", err)
+	}
+	entry, _, err := unix.NameToHandleAt(up, name, 0)
+	if errors.Is(err, unix.ENOENT) || err == nil && f.inode(i.FS, entry.Type(), entry.Bytes()) != i {
+		err = errRenamed
+	}
+	if err != nil {
+		unix.Close(up)
+		return -1, Inode{}, err
+	}
+	return up, f.inode(i.FS, h.Type(), h.Bytes()), nil
 }
 
 // fdPath returns the path of a directory from the root of the mount it was
@@ -78,34 +119,4 @@ func fdPath(fd int) (string, error) {
 		return "", ErrGone
 	}
 	return path, nil
-}
-
-func (f *Filesystems) climb(i Inode, fd int, path string, known func(Inode) bool) ([]Link, error) {
-	fs := f.Get(i.FS)
-	var links []Link
-	up := ""
-	for i != fs.Root && path != "/" {
-		cut := strings.LastIndexByte(path, '/')
-		if cut < 0 {
-			return nil, fmt.Errorf("look up %s: not below the mount on %s", path, fs.Mount.Mountpoint)
-		}
-		up += "../"
-		h, _, err := unix.NameToHandleAt(fd, up, 0)
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) {
-			return nil, ErrGone
-		}
-		if err != nil {
-			return nil, fmt.Errorf("take the handle of the parent of %s: %w", path, err)
-		}
-		parent := f.inode(i.FS, h.Type(), h.Bytes())
-		links = append(links, Link{Dir: i, Parent: parent, Name: path[cut+1:]})
-		if known(parent) {
-			return links, nil
-		}
-		i, path = parent, path[:cut]
-		if path == "" {
-			path = "/"
-		}
-	}
-	return links, nil
 }

@@ -12,11 +12,11 @@ import (
 // Mount is one line of mountinfo(5).
 type Mount struct {
 	ID         int
+	Parent     int    // ID of the mount that the mount point is in
 	Dev        uint32 // of the superblock, major<<20 | minor as in the kernel
 	Root       string // which directory of the filesystem is mounted
 	Mountpoint string
 	Type       string
-	order      int // later mounts hide earlier ones at the same place
 }
 
 // Mounts reads the mount table of the calling process.
@@ -26,14 +26,14 @@ func Mounts() ([]Mount, error) {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
 	mounts := make([]Mount, 0, len(infos))
-	for i, m := range infos {
+	for _, m := range infos {
 		mounts = append(mounts, Mount{
 			ID:         m.ID,
+			Parent:     m.Parent,
 			Dev:        uint32(m.Major)<<20 | uint32(m.Minor)&0xfffff,
 			Root:       m.Root,
 			Mountpoint: m.Mountpoint,
 			Type:       m.FSType,
-			order:      i,
 		})
 	}
 	return mounts, nil
@@ -46,16 +46,13 @@ type MountTable struct {
 }
 
 // NewMountTable orders the mounts of each superblock: those that show most of
-// the filesystem first, of those the shortest mount point, the topmost where
-// several are stacked on one place.
+// the filesystem first, of those the shortest mount point. Mounts that others
+// hide are left out: their paths lead elsewhere.
 func NewMountTable(mounts []Mount) *MountTable {
-	top := map[string]int{}
-	for _, m := range mounts {
-		top[m.Mountpoint] = m.order
-	}
 	t := &MountTable{byDev: map[uint32][]Mount{}, all: mounts}
+	cover := newCover(mounts)
 	for _, m := range mounts {
-		if m.order == top[m.Mountpoint] {
+		if !cover.hides(m) {
 			t.byDev[m.Dev] = append(t.byDev[m.Dev], m)
 		}
 	}
@@ -69,6 +66,51 @@ func NewMountTable(mounts []Mount) *MountTable {
 		})
 	}
 	return t
+}
+
+// cover tells which mounts no path leads to: another one is on top, or over a
+// directory on the way. The order of the mount table does not tell: a mount can
+// be moved, and put beneath another one.
+type cover struct {
+	byID map[int]Mount
+	at   map[place]bool // something is mounted there
+}
+
+// place is a directory of a mount; mounts on it are its children.
+type place struct {
+	mount int
+	path  string
+}
+
+func newCover(mounts []Mount) *cover {
+	c := &cover{byID: map[int]Mount{}, at: map[place]bool{}}
+	for _, m := range mounts {
+		c.byID[m.ID] = m
+		if m.Parent != m.ID {
+			c.at[place{m.Parent, m.Mountpoint}] = true
+		}
+	}
+	return c
+}
+
+func (c *cover) hides(m Mount) bool {
+	if c.at[place{m.ID, m.Mountpoint}] {
+		return true
+	}
+	for range c.byID {
+		for dir := m.Mountpoint; len(dir) > 1; {
+			dir = dir[:max(strings.LastIndexByte(dir, '/'), 1)]
+			if c.at[place{m.Parent, dir}] {
+				return true
+			}
+		}
+		parent, ok := c.byID[m.Parent]
+		if !ok || parent.ID == m.ID {
+			break // the root of the mount namespace, or of the process
+		}
+		m = parent
+	}
+	return false
 }
 
 // Superblocks returns, for each superblock, its mounts in order of preference.

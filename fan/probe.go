@@ -98,7 +98,7 @@ func tryTmpfs() error {
 }
 
 func tryHandle() error {
-	dir, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := detachedTmpfs() // the root directory may be on what has no handles
 	if err != nil {
 		return err
 	}

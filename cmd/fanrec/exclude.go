@@ -1,62 +1,41 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"regexp"
+	"path"
 	"strings"
+	"unicode/utf8"
 
 	"fanrec/output"
 )
 
 // exclude are the patterns of paths that are left out of the log.
-type exclude []*regexp.Regexp
+//
+// In a pattern ? stands for a character and * for any number of them within a
+// component, ** for any number of components, [a-z] and [!a-z] for one
+// character of a set or not of it; a backslash takes the meaning from what
+// follows. A pattern that begins with a slash is for whole paths, any other
+// may begin at every component. A directory that matches takes what is below
+// it along. Names are bytes: one that is no UTF-8 counts as a character.
+type exclude []string
 
-// newExclude compiles globs: ? and * stay within a directory, ** does not, and
-// a pattern without a slash is for the last component. A directory that
-// matches takes what is below it along.
+// newExclude checks and normalizes patterns.
 func newExclude(globs []string) (exclude, error) {
 	var out exclude
 	for _, g := range globs {
-		re, err := regexp.Compile(globExpr(g))
-		if err != nil {
-			return nil, fmt.Errorf("--exclude %s: not a pattern: a [ without ]", g)
+		p := strings.TrimRight(strings.TrimPrefix(g, "**/"), "/") // it may begin anywhere as it is
+		if p == "" || strings.HasSuffix(p, `\`) {
+			return nil, fmt.Errorf("--exclude %q: not a pattern of paths; try --exclude '*.o'", g)
 		}
-		out = append(out, re)
+		for c := range strings.SplitSeq(p, "/") {
+			if _, err := path.Match(strings.ReplaceAll(c, "[!", "[^"), ""); err != nil {
+				return nil, fmt.Errorf("--exclude %q: a [ without ], or nothing between them; \\[ stands for itself", g)
+			}
+		}
+		out = append(out, p)
 	}
 	return out, nil
-}
-
-func globExpr(glob string) string {
-	var b strings.Builder
-	b.WriteString("(?s)^")
-	if !strings.Contains(glob, "/") {
-		b.WriteString("(?:.*/)?")
-	}
-	for i := 0; i < len(glob); i++ {
-		switch c := glob[i]; c {
-		case '*':
-			if strings.HasPrefix(glob[i:], "**") {
-				b.WriteString(".*")
-				i++
-			} else {
-				b.WriteString("[^/]*")
-			}
-		case '?':
-			b.WriteString("[^/]")
-		case '[':
-			b.WriteByte('[')
-			if strings.HasPrefix(glob[i+1:], "!") {
-				b.WriteByte('^')
-				i++
-			}
-		case ']':
-			b.WriteByte(']')
-		default:
-			b.WriteString(regexp.QuoteMeta(string(c)))
-		}
-	}
-	b.WriteString("(?:/.*)?$")
-	return b.String()
 }
 
 // match tells whether a record is left out: all paths that it has must match.
@@ -77,10 +56,95 @@ func (e exclude) match(r *output.Record) bool {
 }
 
 func (e exclude) path(p []byte) bool {
-	for _, re := range e {
-		if re.Match(p) {
-			return true
+	for _, glob := range e {
+		if glob[0] == '/' {
+			if matches(glob, p) {
+				return true
+			}
+			continue
+		}
+		for rest := p; ; {
+			i := bytes.IndexByte(rest, '/')
+			if i < 0 {
+				break
+			}
+			if rest = rest[i+1:]; matches(glob, rest) {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// matches tells whether a path, or a directory above it, is what a pattern says.
+func matches(glob string, p []byte) bool {
+	for glob != "" {
+		switch c := glob[0]; c {
+		case '*':
+			deep := strings.HasPrefix(glob, "**")
+			glob = strings.TrimLeft(glob, "*")
+			for i := 0; ; i++ {
+				if matches(glob, p[i:]) {
+					return true
+				}
+				if i == len(p) || p[i] == '/' && !deep {
+					return false
+				}
+			}
+		case '?', '[':
+			r, size := utf8.DecodeRune(p)
+			if size == 0 || r == '/' {
+				return false
+			}
+			glob = glob[1:]
+			if c == '[' {
+				var in bool
+				if in, glob = inSet(glob, r, size); !in {
+					return false
+				}
+			}
+			p = p[size:]
+		default:
+			if strings.HasPrefix(glob, "/**/") && matches(glob[3:], p) {
+				return true // no component at all
+			}
+			if c == '\\' {
+				glob = glob[1:]
+			}
+			if len(p) == 0 || p[0] != glob[0] {
+				return false
+			}
+			glob, p = glob[1:], p[1:]
+		}
+	}
+	return len(p) == 0 || p[0] == '/'
+}
+
+// inSet tells whether a character is in the set that a pattern begins with,
+// behind its [, and returns what follows the set. A byte that is no UTF-8 is
+// in no set, and so in every [!set].
+func inSet(glob string, r rune, size int) (bool, string) {
+	next := func() (c rune) {
+		if glob[0] == '\\' {
+			glob = glob[1:]
+		}
+		c, n := utf8.DecodeRuneInString(glob)
+		glob = glob[n:]
+		return c
+	}
+	not := glob[0] == '!' || glob[0] == '^'
+	if not {
+		glob = glob[1:]
+	}
+	in := false
+	for glob[0] != ']' {
+		low := next()
+		high := low
+		if glob[0] == '-' {
+			glob = glob[1:]
+			high = next()
+		}
+		in = in || low <= r && r <= high && !(r == utf8.RuneError && size == 1)
+	}
+	return in != not, glob[1:]
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +56,14 @@ missing.
 
 The exit status is the command's, 128+n if signal n killed it, 127 if it was
 not found, 126 if it cannot be executed, and 125 if fanrec itself failed or the
-log is incomplete. An incomplete log says so, and no "# Bye bye" ends it.`,
+log is incomplete. An incomplete log says so, and no "# Bye bye" ends it.
+
+SIGINT and SIGQUIT are left to the command, SIGTERM and SIGHUP passed on to it.
+After the command, while -w waits for its descendants, they end the recording.
+
+In a GLOB of --exclude, * and ? stay within a name, ** crosses directories, and
+[a-z] and [!a-z] are sets. It takes what is below a directory along. One that
+begins with / is for whole paths, any other may begin at any directory.`,
 		Example: `  sudo fanrec -- ./configure
   sudo fanrec --user "$USER" -o build.log -- make -j8
   sudo fanrec -f jsonl -o - -q -- sh ./install.sh | jq -r .path`,
@@ -65,7 +73,8 @@ log is incomplete. An incomplete log says so, and no "# Bye bye" ends it.`,
 		Version:       fullVersion(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("no command given; try: fanrec -- ./configure, or fanrec --help")
+				fmt.Fprint(cmd.ErrOrStderr(), usage)
+				return exitStatus(exitUsage)
 			}
 			return record(&f, args)
 		},
@@ -86,14 +95,44 @@ log is incomplete. An incomplete log says so, and no "# Bye bye" ends it.`,
 	fl.IntVar(&f.processRing, "process-ring", 0, "bytes of the ring of process records, a power of two")
 	fl.IntVar(&f.callRing, "call-ring", 0, "bytes of the ring of call records, a power of two")
 	fl.BoolVar(&f.limitedQueue, "limited-queue", false, "keep the kernel's limit of queued events")
+	fl.BoolP("help", "h", false, "print this")
+	fl.Bool("version", false, "print the version")
 	for _, name := range []string{"epoch", "process-ring", "call-ring", "limited-queue"} {
 		fl.MarkHidden(name)
 	}
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"filemon", "filemon4", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; try fanrec --help", err) })
+	cmd.SetUsageTemplate(usageTemplate)
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if c.HasParent() {
+			return fmt.Errorf("%w; try %s --help, or fanrec [flags] -- %s to record a program of that name", err, c.CommandPath(), c.Name())
+		}
+		return fmt.Errorf("%w; try fanrec --help", err)
+	})
 	return cmd
 }
+
+// usage is for who gives no command.
+const usage = `usage: fanrec [flags] -- command [arguments]
+       fanrec doctor | version | man | completion
+"fanrec --help" tells more.
+`
+
+// usageTemplate is cobra's, but that a command to run is no command of fanrec.
+const usageTemplate = `Usage:
+  {{.UseLine}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+{{if .HasParent}}Commands{{else}}Instead of recording{{end}}:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{.CommandPath | printf "%-18s"}} {{.Short}}{{end}}{{end}}{{if not .HasParent}}
+
+A program of one of these names is recorded with "--" in front of it.{{end}}{{end}}
+`
 
 // statusOf returns the exit status for an error that was met before or instead
 // of running the command.
@@ -153,14 +192,26 @@ func newWriter(format string, w io.Writer) (output.Writer, error) {
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		if missing := missingCapabilities(); len(missing) > 0 {
-			return fmt.Errorf("not permitted to record: %s missing; run it as root (sudo fanrec ...)", strings.Join(missing, ", "))
-		}
-		return fmt.Errorf("not permitted to record, though every capability is there; see fanrec doctor: %w", err)
+		return fmt.Errorf("not permitted to record, though every capability is there: %w; see fanrec doctor", err)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, fan.ErrNotSupported):
 		return fmt.Errorf("%w; see fanrec doctor", err)
 	}
 	return err
+}
+
+// permitted tells whether this process has the capabilities that it needs.
+func permitted(asUser bool) error {
+	if inUserNamespace() {
+		return errors.New("not permitted to record: this is a user namespace, whose capabilities do not count; run fanrec on the host")
+	}
+	wanted := capabilities
+	if asUser {
+		wanted = append(wanted[:len(wanted):len(wanted)], userCapabilities...)
+	}
+	if missing := missingCapabilities(wanted); len(missing) > 0 {
+		return fmt.Errorf("not permitted to record: no %s; run it as root (sudo fanrec ...)", strings.Join(missing, ", "))
+	}
+	return nil
 }
 
 func record(f *recordFlags, argv []string) error {
@@ -184,6 +235,9 @@ func record(f *recordFlags, argv []string) error {
 	if err := command.Check(); err != nil {
 		return err
 	}
+	if err := permitted(f.user != ""); err != nil {
+		return err
+	}
 	opts := fanrec.Options{
 		NoCalls: f.noCalls, Epoch: f.epoch, WaitAll: f.waitAll, Handles: strings.HasPrefix(f.format, "json"), Log: log,
 		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue,
@@ -202,6 +256,7 @@ func record(f *recordFlags, argv []string) error {
 	runtime.GOMAXPROCS(1)
 	time.AfterFunc(time.Second, func() {
 		debug.SetGCPercent(gc)
+		debug.SetMemoryLimit(memoryLimit)
 		debug.FreeOSMemory()
 	})
 
@@ -224,11 +279,11 @@ func record(f *recordFlags, argv []string) error {
 		return err
 	}
 	go forward(rec, signals)
-	return run(f, log, rec, writer, exclude, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: argv, Notes: rec.Notes()})
+	return run(f, log, rec, file, writer, exclude, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: argv, Notes: rec.Notes()})
 }
 
 // run writes the log until the recording is over and returns its exit status.
-func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, w output.Writer, exclude exclude, h *output.Header) error {
+func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, file *logFile, w output.Writer, exclude exclude, h *output.Header) error {
 	var werr error
 	keep := func(err error) {
 		if werr == nil {
@@ -237,11 +292,14 @@ func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, w output.Writ
 	}
 	keep(w.Begin(h))
 	wrote := true
+	var excluded fanrec.Stats
 	res, err := rec.Run(func(r *output.Record) {
-		if !exclude.match(r) {
-			wrote = true
-			keep(w.Write(r))
+		if exclude.match(r) {
+			excluded.Records[r.Kind]++
+			return
 		}
+		wrote = true
+		keep(w.Write(r))
 	}, func() {
 		if wrote {
 			wrote = false
@@ -251,14 +309,23 @@ func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, w output.Writ
 	if err != nil {
 		return err
 	}
-	incomplete := res.Incomplete
+	for kind, n := range excluded.Records {
+		res.Stats.Records[kind] -= n
+	}
+	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}
+	if werr == nil {
+		werr = w.End(end)
+	}
+	if werr == nil && file.regular {
+		werr = file.Close() // some filesystems tell only now
+	}
 	if werr != nil {
-		incomplete = append(incomplete, fmt.Sprintf("the log could not be written: %v", werr))
+		end.Incomplete = append(end.Incomplete, fmt.Sprintf("the log could not be written: %v", werr))
+		if err := salvage(f.format, file, h, end); err != nil {
+			log.Debug().Err(err).Msg("the log was left as it is")
+		}
 	}
-	if err := w.End(&output.Trailer{Stop: time.Now().UnixNano(), Incomplete: incomplete}); err != nil && werr == nil {
-		incomplete = append(incomplete, fmt.Sprintf("the log could not be written: %v", err))
-	}
-	for _, why := range incomplete {
+	for _, why := range end.Incomplete {
 		fmt.Fprintf(os.Stderr, "fanrec: INCOMPLETE: %s\n", why)
 	}
 	if !f.quiet {
@@ -266,7 +333,7 @@ func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, w output.Writ
 	}
 	log.Debug().Int("epochs", res.Stats.Epochs).Int("lookups", res.Stats.Lookups).Msg("recording")
 	switch {
-	case len(incomplete) > 0:
+	case len(end.Incomplete) > 0:
 		return exitStatus(exitUsage)
 	case res.Status.Signaled():
 		return exitStatus(128 + int(res.Status.Signal()))
@@ -274,6 +341,22 @@ func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, w output.Writ
 		return exitStatus(res.Status.ExitStatus())
 	}
 	return nil
+}
+
+// salvage ends a log that could not be written.
+func salvage(format string, file *logFile, h *output.Header, end *output.Trailer) error {
+	var b bytes.Buffer
+	w, err := newWriter(format, &b)
+	if err != nil {
+		return err
+	}
+	w.Begin(h) // the end names the last process
+	w.Flush()
+	b.Reset()
+	if err := w.End(end); err != nil {
+		return err
+	}
+	return file.salvage(b.Bytes())
 }
 
 // summary is the line that is printed at the end.
@@ -297,11 +380,16 @@ func summary(file string, s *fanrec.Stats) string {
 	return line
 }
 
+// memoryLimit is from where on the garbage collector works harder. The budget
+// of resident memory is 64 MiB; rings and the program itself are not in this.
+const memoryLimit = 32 << 20
+
 // catch takes the signals that are meant for the command. One that is ignored
-// stays so: the command inherits that.
+// stays so: the command inherits that. Whoever reads the log from a pipe may
+// leave: a write then fails, and SIGPIPE must not end the recorder.
 func catch() chan os.Signal {
 	ch := make(chan os.Signal, 16)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE} {
 		if !signal.Ignored(s) {
 			signal.Notify(ch, s)
 		}
@@ -310,11 +398,15 @@ func catch() chan os.Signal {
 }
 
 // forward passes on what was sent to the recorder alone. The terminal sends
-// SIGINT and SIGQUIT to the command itself.
+// SIGINT and SIGQUIT to the command itself. When the command has ended, any of
+// them ends a recording that goes on for its descendants.
 func forward(rec *fanrec.Recorder, ch chan os.Signal) {
 	for s := range ch {
-		if s == syscall.SIGTERM || s == syscall.SIGHUP {
+		switch s {
+		case syscall.SIGTERM, syscall.SIGHUP:
 			rec.Signal(s.(syscall.Signal))
+		case syscall.SIGINT, syscall.SIGQUIT:
+			rec.Stop()
 		}
 	}
 }

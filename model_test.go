@@ -1,0 +1,226 @@
+package fanrec
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// draws makes random choices; each kind of choice has its generator once.
+type draws struct {
+	t *rapid.T
+}
+
+var ints = func() (g [128]*rapid.Generator[int]) {
+	for n := range g {
+		g[n] = rapid.IntRange(0, n)
+	}
+	return g
+}()
+
+// n returns a number below n; 0 is what a history shrinks to.
+func (d draws) n(n int) int {
+	if n <= 1 {
+		return 0
+	}
+	return ints[n-1].Draw(d.t, "")
+}
+
+func (d draws) oneIn(n int) bool { return d.n(n) == n-1 }
+
+var simNames = [...]string{"f", "a", "d", "b", "g"}
+
+// history does random steps.
+func (m *model) history(d draws) {
+	s := m.sim
+	if d.oneIn(4) {
+		s.depth = 1 + d.n(4)
+	}
+	s.jitter, s.split, s.oldExec = d.oneIn(4), d.oneIn(8), d.oneIn(8)
+	for n := 1 + d.n(60); n > 0; n-- {
+		m.random(d)
+	}
+	m.finish()
+}
+
+func (m *model) random(d draws) {
+	s := m.sim
+	if d.n(3) == 1 {
+		m.do(step{who: -1, n: d.n(6)})
+		return
+	}
+	who := d.n(len(s.threads))
+	t := s.threads[who]
+	if t.gone {
+		return
+	}
+	if t.busy {
+		if !d.oneIn(2) {
+			m.do(step{who: who, n: 1 + d.n(4)})
+		}
+		return
+	}
+	st := step{who: who, op: callTable[d.n(len(callTable))], n: everyInstant}
+	if d.oneIn(3) {
+		st.n = 1 + d.n(3)
+	}
+	switch st.op {
+	case doOpen:
+		st.mode = [...]int{openRead, openWrite, openRead | openWrite, openCreate | openWrite, openCreate | openRead | openWrite, openCreate | openRead}[d.n(6)]
+		st.a = m.someName(d, t, st.mode&openCreate == 0)
+	case doUnlink, doRmdir, doChdir, doFD:
+		st.a = m.someName(d, t, true)
+	case doTruncate:
+		st.a = m.somePath(d, t, true, false)
+	case doMkdir, doMknod:
+		st.a = m.someName(d, t, false)
+	case doSymlink:
+		st.a, st.b = "/a", m.someName(d, t, false)
+	case doRename, doExchange:
+		st.a, st.b = m.someName(d, t, true), m.someName(d, t, d.oneIn(2) || st.op == doExchange)
+	case doLink:
+		st.a, st.b = m.somePath(d, t, true, false), m.someName(d, t, false)
+	case doFork:
+		st.mode = [...]int{0, 1, 2, 1}[d.n(4)]
+	case doExit:
+		if who < 2 {
+			return
+		}
+		st.mode = d.n(2)
+	case doExec:
+		st.a = [...]string{"/sh", "/ld", "/a/x"}[d.n(3)]
+		if d.oneIn(4) {
+			st.a = m.someName(d, t, true)
+		}
+	}
+	if !m.fair(t, st) {
+		return
+	}
+	m.do(st)
+}
+
+// callTable has what is frequent more often.
+var callTable = [...]do{
+	doOpen, doOpen, doOpen, doOpen, doOpen, doOpen, doUnlink, doUnlink, doUnlink, doRename, doRename, doRename,
+	doMkdir, doMkdir, doRmdir, doLink, doSymlink, doMknod, doExchange, doChdir, doChdir, doFchdir, doFD, doTruncate, doFork, doFork, doThread,
+	doExec, doExec, doExit, doExit,
+}
+
+// someName chooses a name, one that is there or any, and a way to say it.
+func (m *model) someName(d draws, t *simThread, there bool) string {
+	return m.somePath(d, t, there, true)
+}
+
+func (m *model) somePath(d draws, t *simThread, there, links bool) string {
+	s := m.sim
+	var dirs [16]*simInode
+	n := 0
+	for _, i := range s.inodes {
+		if i.isDir() && s.attached(i) && n < len(dirs) {
+			dirs[n] = i
+			n++
+		}
+	}
+	dir := dirs[d.n(n)]
+	name := ""
+	if there && len(dir.names) > 0 && !d.oneIn(8) {
+		name = dir.names[d.n(len(dir.names))].name
+	} else {
+		name = simNames[d.n(len(simNames))]
+	}
+	slash := "/"
+	if dir == s.root {
+		slash = ""
+	}
+	switch d.n(4) {
+	case 1:
+		if s.attached(t.proc.cwd) && s.below(dir, t.proc.cwd) {
+			return strings.TrimPrefix((s.path(dir) + slash + name)[len(s.path(t.proc.cwd)):], "/")
+		}
+		if s.attached(t.proc.cwd) && t.proc.cwd != s.root && t.proc.cwd.self.dir == dir {
+			return "../" + name
+		}
+	case 2:
+		if f := t.proc.fd; f != nil && s.attached(f) && s.below(dir, f) {
+			return "fd:" + strings.TrimPrefix((s.path(dir) + slash + name)[len(s.path(f)):], "/")
+		}
+	case 3:
+		if links && dir != s.root {
+			if d := s.look(t.proc, "/s", true); d != nil && d.inode == dir {
+				return "/s/" + name
+			}
+		}
+	}
+	return s.path(dir) + slash + name
+}
+
+// fair tells whether the evidence of a call is enough in principle.
+func (m *model) fair(t *simThread, st step) bool {
+	if t.proc.tree {
+		return true
+	}
+	switch st.op {
+	case doExec, doThread, doTruncate:
+		return false
+	}
+	return true
+}
+
+// modelChecks is how many histories TestModel tries, -short has fewer;
+// -rapid.checks=N says another number.
+const modelChecks = 20000
+
+func TestModel(t *testing.T) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		n := modelChecks
+		if testing.Short() {
+			n = 2000
+		}
+		f.Value.Set(fmt.Sprint(n))
+		defer f.Value.Set(f.DefValue)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		m := newModel()
+		defer func() {
+			if e := recover(); e != nil {
+				m.tell(t)
+				panic(e)
+			}
+		}()
+		m.history(draws{t})
+		if err := m.verdict(); err != nil {
+			m.tell(t)
+			t.Fatal(err)
+		}
+	})
+}
+
+// tell writes the history down.
+func (m *model) tell(t *rapid.T) {
+	if os.Getenv("MODEL_TELL") == "" {
+		return
+	}
+	var b strings.Builder
+	s := m.sim
+	fmt.Fprintf(&b, "depth %d jitter %v split %v oldExec %v\n", s.depth, s.jitter, s.split, s.oldExec)
+	for _, st := range m.steps {
+		fmt.Fprintln(&b, st)
+	}
+	fmt.Fprintln(&b, "--- truth")
+	for _, d := range s.deeds {
+		fmt.Fprintln(&b, d)
+	}
+	fmt.Fprintln(&b, "--- others")
+	for _, d := range s.others {
+		fmt.Fprintln(&b, d)
+	}
+	fmt.Fprintln(&b, "--- log")
+	for i := range m.log {
+		fmt.Fprintln(&b, i, &m.log[i])
+	}
+	os.WriteFile(os.Getenv("MODEL_TELL"), []byte(b.String()), 0o644)
+}

@@ -1,0 +1,134 @@
+// Package e2e drives the real fanrec from outside, as its users do.
+//
+// Most tests are scripts in testdata/script: what is run, and the records that
+// must come of it. A bug becomes such a script first. See script_test.go for
+// the commands that they have beside those of testscript.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// tools is a directory with fanrec and the helpers, in front of PATH.
+var tools string
+
+func TestMain(m *testing.M) {
+	os.Exit(testMain(m))
+}
+
+func testMain(m *testing.M) int {
+	var err error
+	if tools, err = os.MkdirTemp("", "fanrec-e2e-tools-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(tools)
+	if err := build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// build makes the binary under test, or takes the one that FANREC names, and
+// the helpers.
+func build() error {
+	if err := os.Chmod(tools, 0o755); err != nil { // for commands of other users
+		return err
+	}
+	fanrec := filepath.Join(tools, "fanrec")
+	if given := os.Getenv("FANREC"); given != "" {
+		abs, err := filepath.Abs(given)
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(abs, fanrec); err != nil {
+			return err
+		}
+	} else {
+		cmd := exec.Command("go", "build", "-o", fanrec, "fanrec/cmd/fanrec")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build fanrec: %w\n%s", err, out)
+		}
+	}
+	if _, err := exec.LookPath("cc"); err != nil {
+		return nil // the scripts that need act say so
+	}
+	act := filepath.Join(tools, "act")
+	if out, err := exec.Command("cc", "-O1", "-pthread", "-o", act, "testdata/act.c").CombinedOutput(); err != nil {
+		return fmt.Errorf("build act: %w\n%s", err, out)
+	}
+	// Where there is no static C library, a script is skipped.
+	_ = exec.Command("cc", "-O1", "-pthread", "-static", "-o", act+"-static", "testdata/act.c").Run()
+	return nil
+}
+
+// needRoot skips a test that cannot record.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("recording needs root")
+	}
+}
+
+func TestScripts(t *testing.T) {
+	needRoot(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		Setup:              setup,
+		Cmds:               commands,
+		Condition:          condition,
+		RequireUniqueNames: true,
+		ContinueOnError:    true,
+	})
+}
+
+func setup(env *testscript.Env) error {
+	// Commands of other users must get here.
+	for _, dir := range []string{filepath.Dir(env.WorkDir), env.WorkDir} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	env.Setenv("PATH", tools+":"+os.Getenv("PATH"))
+	env.Setenv("TOOLS", tools)
+	env.Setenv("LC_ALL", "C.UTF-8")
+	j := &jobs{running: map[string]*job{}}
+	env.Values[jobsKey{}] = j
+	env.Defer(j.end)
+	return nil
+}
+
+// condition tells what this machine can do: static binaries, 32-bit system
+// calls, overlayfs; or that a command works, with _ for blanks.
+func condition(cond string) (bool, error) {
+	switch {
+	case cond == "static":
+		_, err := os.Stat(filepath.Join(tools, "act-static"))
+		return err == nil, nil
+	case cond == "int80":
+		return exec.Command(filepath.Join(tools, "act"), "open32", "/dev/null", "r").Run() == nil, nil
+	case cond == "overlay":
+		try := `d=$(mktemp -d) && cd $d && mkdir l u w m && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w none m`
+		dir, err := os.MkdirTemp("", "fanrec-e2e-")
+		if err != nil {
+			return false, err
+		}
+		defer os.RemoveAll(dir)
+		cmd := exec.Command("unshare", "-m", "sh", "-c", try)
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+		return cmd.Run() == nil, nil
+	case strings.HasPrefix(cond, "works:"):
+		argv := strings.Split(strings.TrimPrefix(cond, "works:"), "_")
+		return exec.Command(argv[0], argv[1:]...).Run() == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
+}
