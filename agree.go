@@ -7,12 +7,12 @@ import (
 	"fanrec/fan"
 )
 
-// The place in the queue orders what made an event, and the return of a call
-// is only an upper bound for what was merged into one. If calls overlap, that
-// may put the use of a name behind its removal by another thread, or a new file
-// before the removal of the old one. The events say exactly which name meant
-// which file, so what is merged is moved to where the names agree, if the time
-// since the record of its thread before it allows that.
+// What made an event is ordered by the queue, what was merged into one only by
+// the return of its call, and an open by the queue only after the name was
+// looked up. If calls overlap, that may put the use of a name behind its removal
+// by another thread, or a new file before the removal of the old one. The
+// events say exactly which name meant which file, so such a call is moved to
+// where the names agree, if the record of its thread before it allows that.
 
 // use is what an op needs of a name, and leaves: an empty Inode is no file.
 type use struct {
@@ -81,76 +81,78 @@ func (j *joiner) usesOf(dst []use, e *event, bit uint32) []use {
 	return dst
 }
 
-// changer notes which thread changes a place.
+// changer is what changes the meaning of a name.
 type changer struct {
-	place  uint64
-	thread uint32
-	many   bool
+	place     uint64
+	thread    uint32 // the first that does
+	contested bool   // calls of several threads may overlap here
+	known     bool   // is is known
+	last      int64  // when that thread changed it last,
+	other     int64  // and when any other did
+	is        fan.Inode
 }
 
-// contested tells whether a call that was merged uses a name that another
-// thread changes.
+// changerOf finds the entry of a place, an empty one if it has none.
+func (j *joiner) changerOf(place uint64) *changer {
+	for i := place; ; i++ {
+		if c := &j.changers[i&uint64(len(j.changers)-1)]; c.place == place || c.place == 0 {
+			return c
+		}
+	}
+}
+
+// contested notes the names that calls of several threads may have used at
+// one time, one of them to change it. It reports whether there are any.
 func (j *joiner) contested() bool {
 	size := 64
 	for size < 4*len(j.ops) {
 		size *= 2
 	}
-	if len(j.changers) < size {
-		j.changers = make([]changer, size)
-	}
-	table := j.changers[:size]
-	clear(table)
-	find := func(place uint64) *changer {
-		for i := place; ; i++ {
-			if c := &table[i&uint64(size-1)]; c.place == place || c.place == 0 {
-				return c
-			}
-		}
-	}
-	merged := false
+	j.changers = slices.Grow(j.changers[:0], size)[:size]
+	clear(j.changers)
 	for i := range j.ops {
 		o := &j.ops[i]
-		_, thread, movable := j.since(o)
-		merged = merged || movable
+		_, thread, _ := j.since(o)
 		j.used = j.uses(j.used[:0], o)
 		for _, u := range j.used {
 			if u.before == u.after {
 				continue
 			}
-			switch c := find(u.place); {
+			switch c := j.changerOf(u.place); {
 			case c.place == 0:
-				*c = changer{place: u.place, thread: thread}
-			case c.thread != thread:
-				c.many = true
+				*c = changer{place: u.place, thread: thread, last: o.key}
+			case c.thread == thread:
+				c.last = o.key
+			default:
+				c.other = o.key
 			}
 		}
 	}
-	if !merged {
-		return false
-	}
+	found := false
 	for i := range j.ops {
-		_, thread, movable := j.since(&j.ops[i])
+		since, thread, movable := j.since(&j.ops[i])
 		if !movable {
 			continue
 		}
 		j.used = j.uses(j.used[:0], &j.ops[i])
 		for _, u := range j.used {
-			if c := find(u.place); c.place != 0 && (c.many || c.thread != thread) {
-				return true
+			c := j.changerOf(u.place)
+			if c.place != 0 && (c.other > since || c.thread != thread && c.last > since) {
+				c.contested, found = true, true
 			}
 		}
 	}
-	return false
+	return found
 }
 
 // since returns the time after which an op was done, its thread, and whether
 // it may be moved.
-func (j *joiner) since(o *op) (lo int64, thread uint32, movable bool) {
+func (j *joiner) since(o *op) (at int64, thread uint32, movable bool) {
 	if o.kind != opCall {
 		return 0, 0, false
 	}
 	c := &j.now.calls[o.i]
-	return c.prev, c.TID, c.event >= 0 && !j.maker(c)
+	return c.prev, c.TID, c.event >= 0 && (!j.maker(c) || c.op == ebpf.OpOpen && !c.made)
 }
 
 // agree moves calls until the names agree, as far as that can be had.
@@ -165,50 +167,73 @@ func (j *joiner) agree() {
 // moveOne goes through the ops until one does not agree with those before it,
 // and moves it or one behind it.
 func (j *joiner) moveOne() bool {
-	clear(j.meaning)
+	for i := range j.changers {
+		j.changers[i].known = false
+	}
 	for i := range j.ops {
-		o := &j.ops[i]
-		j.used = j.uses(j.used[:0], o)
+		j.used = j.uses(j.used[:0], &j.ops[i])
 		for _, u := range j.used {
-			is, known := j.meaning[u.place]
-			if known && !u.any && is != u.before && (j.moveBack(i, u) || j.bringForward(i, u, is)) {
-				return true
+			c := j.changerOf(u.place)
+			switch {
+			case !c.contested, !c.known:
+			case u.before != u.after && c.is == u.after:
+				// Somebody uses already what this makes.
+				if j.moveBack(i, u.place, u.after, true) {
+					return true
+				}
+			case !u.any && c.is != u.before:
+				if j.moveBack(i, u.place, u.before, false) || j.bringForward(i, u, c.is) {
+					return true
+				}
 			}
 		}
 		for _, u := range j.used {
-			j.meaning[u.place] = u.after
+			if c := j.changerOf(u.place); c.contested {
+				c.is, c.known = u.after, true
+			}
 		}
 	}
 	return false
 }
 
-// moveBack moves an op in front of the one that took away what it needs.
-func (j *joiner) moveBack(i int, need use) bool {
-	lo, _, movable := j.since(&j.ops[i])
+// moveBack moves an op in front of those that used what it makes of a name, or
+// of the one that took away what it needs.
+func (j *joiner) moveBack(i int, place uint64, file fan.Inode, used bool) bool {
+	since, _, movable := j.since(&j.ops[i])
 	if !movable {
 		return false
 	}
-	for k := i - 1; k >= 0 && j.ops[k].key > lo; k-- {
+	to := -1
+	for k := i - 1; k >= 0; k-- {
 		for _, u := range j.uses(nil, &j.ops[k]) {
-			if u.place == need.place && u.after != u.before && (u.before == need.before || u.any) {
-				j.moveOp(i, k)
-				return true
+			switch {
+			case u.place != place:
+			case used && u.before == file:
+				to = k
+			case used || to >= 0 && u.after != file:
+				// Whoever replaced the name replaced something else.
+				return to >= 0 && used && j.moveOp(i, to, since)
+			case to >= 0:
+				return j.moveOp(i, to, since)
+			case u.any:
+				to = k
+			case u.before == file && u.after != file:
+				return j.moveOp(i, k, since)
 			}
 		}
 	}
-	return false
+	return to >= 0 && used && j.moveOp(i, to, since)
 }
 
 // bringForward moves an op that makes what another needs in front of that.
 func (j *joiner) bringForward(i int, need use, is fan.Inode) bool {
 	for k := i + 1; k < len(j.ops); k++ {
-		lo, _, movable := j.since(&j.ops[k])
-		if !movable || lo >= j.ops[i].key {
+		since, _, movable := j.since(&j.ops[k])
+		if !movable {
 			continue
 		}
 		for _, u := range j.uses(nil, &j.ops[k]) {
-			if u.place == need.place && u.after == need.before && (u.before == is || u.any) {
-				j.moveOp(k, i)
+			if u.place == need.place && u.after == need.before && (u.before == is || u.any) && j.moveOp(k, i, since) {
 				return true
 			}
 		}
@@ -216,9 +241,13 @@ func (j *joiner) bringForward(i int, need use, is fan.Inode) bool {
 	return false
 }
 
-// moveOp puts an op in front of an earlier one.
-func (j *joiner) moveOp(from, to int) {
+// moveOp puts an op in front of an earlier one, unless it was done since then.
+func (j *joiner) moveOp(from, to int, since int64) bool {
+	if since >= j.ops[to].key {
+		return false
+	}
 	o := j.ops[from]
 	o.key = j.ops[to].key
 	j.ops = slices.Insert(slices.Delete(j.ops, from, from+1), to, o)
+	return true
 }

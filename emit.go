@@ -329,18 +329,19 @@ func (j *joiner) appendTemporary(dst []byte, i fan.Inode) ([]byte, bool) {
 // emitEvent hands out what nobody but the event tells, and what others did to
 // directories.
 func (j *joiner) emitEvent(e *event) {
-	if e.outside {
+	p, shared := j.tree.Owner(e.pid, e.bound)
+	if p != nil && e.bound < p.Forked {
+		p = nil // whoever had the number before
+	}
+	if before, _ := j.tree.Owner(e.pid, e.floor); p != nil && shared && before != p && !e.outside {
+		j.faults.Ambiguous++
+		p = nil
+	}
+	if p == nil || e.outside {
 		for _, bit := range [...]uint32{bitCreate, bitRename, bitDelete} {
 			if e.mask&bit != 0 {
 				j.apply(e, bit)
 			}
-		}
-		return
-	}
-	p, shared := j.tree.Owner(e.pid, e.bound)
-	if p == nil {
-		if !shared {
-			j.faults.Ambiguous++
 		}
 		return
 	}

@@ -1,5 +1,11 @@
 package fanrec
 
+import (
+	"bytes"
+
+	"fanrec/ebpf"
+)
+
 // holdTime is how long an event waits for its call to return. A call that was
 // preempted, or that frees a large file after it removed the name, takes long.
 const holdTime = 5e9
@@ -31,13 +37,13 @@ func (j *joiner) settle() {
 			e.done = true
 			continue
 		}
-		p, _ := j.tree.Owner(e.pid, j.after)
+		p, _ := j.tree.Owner(e.pid, j.closed)
 		switch {
 		case !j.calls, j.closed-e.end > holdTime, e.left() == 0 && j.closed-e.end > maybeTime:
 			e.settled = true
 		case p == nil:
-			// The pid belongs to somebody outside of the tree now, and every
-			// call of who had it before has returned.
+			// The pid belongs to somebody outside of the tree, and every call
+			// of who had it before has returned.
 			e.settled, e.outside = true, true
 			e.done = e.mask&bitDir == 0 || e.mask&(bitCreate|bitDelete|bitRename) == 0
 		case p.Exited && p.Exit <= j.closed:
@@ -45,33 +51,60 @@ func (j *joiner) settle() {
 		case p.Replies > e.end && p.Replies <= j.closed:
 			e.settled = true
 		}
-		switch {
-		case !e.settled, e.outside:
-		case e.left() == 0:
-			e.done = true
-		case e.left() == bitOpen && e.mask&bitOpenExec != 0 && j.calls:
+		if e.settled && !e.outside && j.calls && e.mask&bitOpenExec != 0 {
 			// Opened for an execve that failed, or for one whose record has it.
+			e.claimed |= bitOpen | bitOpenExec
+		}
+		if e.settled && !e.outside && e.left() == 0 {
 			e.done = true
 		}
 	}
 }
 
 // decide places the calls of which it was not certain that they are in their
-// events. If no other call came to make the event, the last of them did.
-func (j *joiner) decide() {
+// events, when no more calls can come that may have made these; with all, none
+// will. Each event was made by somebody: the latest calls that can be are taken.
+func (j *joiner) decide(all bool) {
 	for i := len(j.now.calls) - 1; i >= 0; i-- {
 		c := &j.now.calls[i]
 		if !c.maybe {
 			continue
 		}
-		e := &j.now.events[c.event]
-		if c.maybe = !e.done && !e.settled; c.maybe {
+		choice, wait := j.latest(c)
+		if c.maybe = wait && !all; c.maybe || choice < 0 {
 			continue
 		}
-		if bits := e.maybe &^ e.claimed; bits != 0 {
-			e.claimed |= bits
-			e.maybe = 0
-			j.place(c)
+		e := &j.now.events[choice]
+		c.first = choice == c.event && e.maybes == 1 && c.Flags&ebpf.Alone != 0 && e.anchor == 0 && e.mask&(bitOpenExec|bitCreate) == 0
+		c.event = choice
+		e.claimed |= e.maybe
+		e.seen(c.Time, c.TID)
+	}
+}
+
+// latest returns the last event without a call, -1 if there is none, of those
+// that the kernel would have merged a call into, and whether calls can still
+// come for one of them.
+func (j *joiner) latest(c *call) (choice int32, wait bool) {
+	key := &j.now.events[c.event]
+	choice = -1
+	consider := func(i int32) {
+		e := &j.now.events[i]
+		if e.pid != key.pid || e.target != key.target || e.dir != key.dir || e.maybe == 0 ||
+			!bytes.Equal(j.now.get(e.name), j.now.get(key.name)) || !possible(e, c.Time, c.prev) {
+			return
+		}
+		wait = wait || !e.settled && !e.done
+		if e.maybe&^e.claimed != 0 {
+			choice = i
 		}
 	}
+	if c.op != ebpf.OpOpen {
+		consider(c.event)
+		return choice, wait
+	}
+	for i := j.targets.first(targetHash(key.pid, key.target)); i >= 0; i = j.now.events[i].nextTarget {
+		consider(i)
+	}
+	return choice, wait
 }

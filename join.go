@@ -60,8 +60,9 @@ type joiner struct {
 	remap      []int32
 	targets    index
 	names      index
-	matched    bool // what was sealed is matched
-	seq        uint64
+	matched    bool   // what was sealed is matched
+	seq        uint64 // of the next event
+	depth      uint64 // mergeDepth, of which a test has less
 	begin      uint64 // place in the queue where the epoch began that seal ended
 	sealed     int    // so many events are in front of the last barrier
 	floor      int64  // a barrier was raised at this time, in front of what is read next
@@ -70,12 +71,12 @@ type joiner struct {
 	ops        []op
 	changers   []changer // for agree
 	used       []use
-	meaning    map[uint64]fan.Inode // what a place means
-	born       map[fan.Inode]int32  // directories made in what is pending, by the event
-	moved      map[fan.Inode]int32  // and renamed, by the last event
-	lost       map[fan.Inode]bool   // directories that cannot be found
-	forgot     bool                 // a directory was forgotten that what comes next may need
-	asked      []fan.Inode          // by unknown
+	born       map[fan.Inode]int32 // directories made in what is pending, by the event
+	moved      map[fan.Inode]int32 // and renamed, by the last event
+	lost       map[fan.Inode]bool  // directories that cannot be found
+	last       bool                // no more will come
+	forgot     bool                // a directory was forgotten that what comes next may need
+	asked      []fan.Inode         // by unknown
 	rec        output.Record
 	path       [3][]byte
 	faults     faults
@@ -87,9 +88,9 @@ type joiner struct {
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
-		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true,
+		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		meaning: map[uint64]fan.Inode{}, temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
+		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
 		realDir: func([]byte) ([]byte, bool) { return nil, false },
@@ -98,11 +99,16 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 
 // raised tells that a barrier was raised at the given time: what is added from
 // now on was queued after it.
-func (j *joiner) raised(at int64) { j.floor = at }
+func (j *joiner) raised(at int64) {
+	j.floor = at
+	j.seq++ // the barrier is an event, too
+}
 
 // addEvent takes an event that a read(2) between begin and end returned. All
 // process records of before the read must have been added.
 func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
+	seq := j.seq
+	j.seq++
 	mask := uint32(ev.Mask)
 	if mask&bitOverflow != 0 {
 		j.faults.Overflow++
@@ -119,7 +125,7 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		return
 	}
 	e := event{
-		mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
+		seq: seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
 		dir: j.fs.Inode(&ev.Dir), newDir: j.fs.Inode(&ev.NewDir), target: j.fs.Inode(&ev.Target),
 	}
 	if string(ev.Name) == "." && e.target == (fan.Inode{}) {
@@ -130,8 +136,6 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 	if !outside {
 		j.events++
 	}
-	e.seq = j.seq
-	j.seq++
 	j.noteDir(&e, int32(len(j.now.events)))
 	j.now.events = append(j.now.events, e)
 }
@@ -222,15 +226,15 @@ func (j *joiner) seal(before, after int64, sealed int) {
 	j.matched = false
 }
 
-// resolve matches and orders what was sealed.
-func (j *joiner) resolve() {
+// resolve matches and orders what was sealed. With all, no more will come.
+func (j *joiner) resolve(all bool) {
 	if j.matched {
 		return
 	}
 	j.matched = true
 	j.match()
 	j.settle()
-	j.decide()
+	j.decide(all)
 	j.bound()
 }
 
@@ -247,17 +251,17 @@ func byCallTime(a, b call) int {
 // release hands out what is certain, in order, and forgets it. With all, what
 // is still uncertain goes as well: nothing more will come.
 func (j *joiner) release(all bool) {
-	if all {
+	if j.last = all; all {
 		j.build() // anew, as something was released since
 		j.matched = false
 	}
-	j.resolve()
+	j.resolve(all)
 	limit := j.limit(all)
 	j.collect()
 	j.agree()
 	for i := range j.ops {
 		// What follows a directory that must be looked up waits for that.
-		if j.ops[i].key >= limit || j.forgot && !all {
+		if j.ops[i].key >= limit || j.forgot {
 			break
 		}
 		j.perform(&j.ops[i])
@@ -279,4 +283,9 @@ func (j *joiner) release(all bool) {
 		}
 	}
 	j.begin, j.sealed = next, left
+	clear(j.born)
+	clear(j.moved)
+	for i := range j.now.events {
+		j.noteDir(&j.now.events[i], int32(i))
+	}
 }

@@ -60,13 +60,10 @@ func nameHash(seed uint64, name []byte) uint64 {
 func (j *joiner) build() {
 	j.targets.reset(2 * j.sealed)
 	j.names.reset(2 * j.sealed)
-	clear(j.born)
-	clear(j.moved)
-	for i := range j.now.events {
+	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
 		e.nextTarget, e.nextName = -1, -1
-		j.noteDir(e, int32(i))
-		if i >= j.sealed || e.outside {
+		if e.outside {
 			continue
 		}
 		if e.mask&(bitOpen|bitCreate) != 0 {
@@ -95,25 +92,42 @@ func (j *joiner) build() {
 // been read by now, in the order of time: what a call can have made belongs to
 // the earliest call that can have made it.
 func (j *joiner) match() {
+	// Of what is later than the barrier some records may be missing.
+	calls := j.now.calls
+	for n := range calls {
+		if calls[n].Time > j.after {
+			calls = calls[:n]
+			break
+		}
+	}
 	p := 0
-	for i := range j.now.calls {
-		c := &j.now.calls[i]
-		for ; p < len(j.now.procs) && j.now.procs[p].Time <= c.Time; p++ {
+	execs := func(until int64) {
+		for ; p < len(j.now.procs) && j.now.procs[p].Time <= until; p++ {
 			j.matchExec(&j.now.procs[p])
 		}
+	}
+	for i := range calls {
+		c := &calls[i]
+		execs(c.Time)
 		if !c.seen {
 			c.prev, c.seen = c.proc.Saw(&c.Header), true
 		}
-		switch {
-		case !c.ready:
-			j.matchCall(c)
-		case c.early:
-			j.place(c)
+		if !c.ready && c.Time <= j.closed {
+			j.matchCall(c, true)
 		}
 	}
-	// Not all calls of later than the barrier are known.
-	for ; p < len(j.now.procs) && j.now.procs[p].Time <= j.after; p++ {
-		j.matchExec(&j.now.procs[p])
+	execs(j.after)
+	// A path that a symbolic link is in tells less: it gets what is left.
+	for i := range calls {
+		if c := &calls[i]; !c.ready && c.Time <= j.closed {
+			c.ready = true
+			if c.event < 0 {
+				j.matchCall(c, false)
+			}
+			if c.event >= 0 && !c.maybe {
+				j.place(c)
+			}
+		}
 	}
 }
 
@@ -142,35 +156,28 @@ func (b *best) consider(i int32, score int, claimed bool) {
 	}
 }
 
-// certain tells whether the call must have made the event or been merged into
-// it: there was no other, or it is the earliest and nobody else made it.
-func (b *best) certain() bool { return b.count == 1 || b.free && b.event == b.first }
-
-// possible tells whether a call of a thread that returned at time at and whose
-// previous record is of time prev can be in an event. exact: the event has the
-// very key under which the kernel would have merged the call into it.
-func (j *joiner) possible(e *event, at, prev int64, exact bool) bool {
-	if at < e.floor || prev > e.end {
-		return false
-	}
-	// The events of a later call may not all have been read. But as long as an
-	// event had not been read, a call of its key went into that.
-	return at <= j.closed || exact && at < e.begin
+// certain tells whether a call must have made the event or been merged into it:
+// there was no other, or it is the earliest, nobody else made it, and no other
+// thread can be about to say that it did.
+func (b *best) certain(h *ebpf.Header) bool {
+	return b.count == 1 || b.free && b.event == b.first && h.Flags&ebpf.Alone != 0
 }
 
-// matchCall finds the event that a call made or was merged into.
-func (j *joiner) matchCall(c *call) {
+// possible tells whether a call of a thread that returned at time at and whose
+// previous record is of time prev can be in an event.
+func possible(e *event, at, prev int64) bool { return at >= e.floor && prev <= e.end }
+
+// matchCall finds the event that a call made or was merged into; sure: only if
+// that is beyond doubt for a path.
+func (j *joiner) matchCall(c *call, sure bool) {
 	switch c.op {
 	case ebpf.OpChdir, ebpf.OpChroot, ebpf.OpTruncate:
-		c.ready = c.Time <= j.closed
-		return
 	case ebpf.OpOpen:
-		j.matchOpen(c)
+		if sure {
+			j.matchOpen(c)
+		}
 	default:
-		j.matchName(c)
-	}
-	if c.event < 0 {
-		c.ready = c.Time <= j.closed
+		j.matchName(c, sure)
 	}
 }
 
@@ -183,28 +190,88 @@ func (j *joiner) matchOpen(c *call) {
 		return
 	}
 	if b := j.searchOpen(c); b.count > 0 {
-		j.claim(c, b.event, bitOpen, b.certain())
+		j.claim(c, b.event, bitOpen, b.certain(&c.Header))
 	}
 }
 
+// mergeDepth is how many events at most the kernel looks at for one to merge a
+// new one with, those that have the same hash; FANOTIFY_MAX_MERGE_EVENTS.
+const mergeDepth = 128
+
 func (j *joiner) searchOpen(c *call) best {
 	f := &c.file[0]
+	merged := uint64(0) // events up to there in the queue would have been merged
+	first, exact, renamed := int32(-1), int32(-1), int32(-1)
+	known := false // the name is in an event before
 	var b best
 	for i := j.targets.first(targetHash(c.ID.TGID, f.self)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid != c.ID.TGID || e.target != f.self || e.mask&bitOpen == 0 {
+		if e.pid != c.ID.TGID || e.target != f.self {
 			continue
 		}
-		score := 1 // it was renamed while the call returned
-		if e.dir == (fan.Inode{}) || e.dir == f.parent && bytes.Equal(j.now.get(e.name), j.now.get(f.name)) {
-			score = 2
+		same := e.dir == (fan.Inode{}) || e.dir == f.parent && bytes.Equal(j.now.get(e.name), j.now.get(f.name))
+		if same && !known && e.mask&(bitCreate|bitDelete) == bitCreate {
+			e.used(c.Time)
 		}
-		if !j.possible(e, c.Time, c.prev, score == 2) {
+		known = known || same
+		if e.mask&bitOpen == 0 || e.seq < merged || !possible(e, c.Time, c.prev) {
 			continue
 		}
-		b.consider(i, score, (e.claimed|e.maybe)&bitOpen != 0)
+		if first < 0 {
+			first = i
+		}
+		// The open of an exec needs no call to explain it, and that of a new
+		// file is first of all that of the call which made the file.
+		claimed := (e.claimed|e.maybe)&bitOpen != 0 || e.mask&bitOpenExec != 0 || e.mask&bitCreate&^e.claimed != 0
+		switch {
+		case !same:
+			// Another link, or it was renamed before the call returned.
+			if !claimed && e.mask&bitCreate == 0 && renamed < 0 {
+				renamed = i
+			}
+			b.consider(i, 1, claimed)
+			continue
+		case renamed < 0:
+			exact = i
+		}
+		if c.Time < e.begin {
+			// While an event was not read, every open of its key went into it.
+			merged = e.seq + j.depth
+		}
+		b.consider(i, 2, claimed)
+	}
+	if renamed < 0 || renamed > b.event {
+		return b
+	}
+	if e := &j.now.events[b.event]; (e.claimed|e.maybe)&bitOpen != 0 {
+		return b
+	}
+	// Somebody must have made that event, too. One thread makes its events in
+	// the order of its calls.
+	switch {
+	case c.Flags&ebpf.Alone != 0 && exact >= 0:
+		return best{event: exact, first: first, count: 2}
+	case c.Flags&ebpf.Alone != 0, j.renamedSince(renamed, c.prev):
+		return best{event: renamed, first: first, count: 2, free: true}
 	}
 	return b
+}
+
+// renamedSince tells whether the file of an event lost the name in it by a
+// rename of the tree that was not over at a time.
+func (j *joiner) renamedSince(i int32, at int64) bool {
+	e := &j.now.events[i]
+	for k := range j.now.calls {
+		c := &j.now.calls[k]
+		if c.op != ebpf.OpRename || c.event < 0 || c.Time <= at {
+			continue
+		}
+		o := &j.now.events[c.event]
+		if o.target == e.target && o.dir == e.dir && bytes.Equal(j.now.get(o.name), j.now.get(e.name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // matchCreate finds the events of an open that made the file. Nothing can have
@@ -217,14 +284,15 @@ func (j *joiner) matchCreate(c *call) {
 		if e.pid != c.ID.TGID || e.target != self || e.mask&bitCreate == 0 {
 			continue
 		}
-		if !j.possible(e, c.Time, c.prev, e.mask&bitOpen != 0) {
+		if !possible(e, c.Time, c.prev) {
 			return
 		}
-		j.claim(c, i, bitCreate|e.mask&bitOpen, true)
-		if e.mask&bitOpen != 0 {
-			return
+		bits := uint32(bitCreate)
+		if e.mask&^(e.claimed|e.maybe)&bitOpen != 0 {
+			bits |= bitOpen
 		}
-		if b := j.searchOpen(c); b.count > 0 {
+		j.claim(c, i, bits, true)
+		if b := j.searchOpen(c); bits&bitOpen == 0 && b.free {
 			o := &j.now.events[b.event]
 			o.claimed |= bitOpen
 			o.seen(c.Time, c.TID)
@@ -236,32 +304,41 @@ func (j *joiner) matchCreate(c *call) {
 // claim joins a call with its event.
 func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 	e := &j.now.events[i]
-	c.event, c.ready = i, true
+	c.event = i
 	if !certain {
 		// It may have been merged into an event that was read before, and the
 		// call that made this one has not returned: it orders nothing.
 		e.maybe |= bits
+		e.maybes++
 		c.maybe = true
 		return
 	}
 	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
 	e.claimed |= bits
-	j.place(c)
 }
 
 // place notes what a call that is certainly in its event says of the order. It
-// must be asked in the order of time, so not as long as calls of before may
-// still come.
+// must be told of the calls in the order of time.
 func (j *joiner) place(c *call) {
-	if c.early = c.Time > j.closed; c.early {
-		return
-	}
 	e := &j.now.events[c.event]
-	// Of two calls that overlap either can have made it. Of an event with
-	// OPEN_EXEC the kernel's own open came first, of one with CREATE that.
-	e.shared = e.shared || e.anchor != 0 && c.TID != e.thread && c.prev < e.anchor
-	c.first = e.anchor == 0 && e.maybe == 0 && e.mask&bitOpenExec == 0 && (e.mask&bitCreate == 0 || c.op != ebpf.OpOpen)
+	switch bits := e.mask & explain; {
+	case e.anchor != 0 || e.maybe != 0:
+	case c.Flags&ebpf.Alone == 0:
+		// Another thread may be about to say that it opened it before.
+		c.first = c.op != ebpf.OpOpen && bits&(bits-1) == 0
+	default:
+		// Of an event with OPEN_EXEC the kernel's own open came first, of one
+		// with CREATE that.
+		c.first = bits&bitOpenExec == 0 && (bits&bitCreate == 0 || c.op != ebpf.OpOpen)
+	}
 	e.seen(c.Time, c.TID)
+}
+
+// used notes that what an event made was used by then.
+func (e *event) used(at int64) {
+	if e.named == 0 || at < e.named {
+		e.named = at
+	}
 }
 
 // seen notes that an event was there when a call or an exec of a thread was over.
@@ -281,7 +358,7 @@ func last(path []byte) (dir, name []byte) {
 }
 
 // matchName finds the event of a call that makes, removes or renames a name.
-func (j *joiner) matchName(c *call) {
+func (j *joiner) matchName(c *call, sure bool) {
 	var bit, dir uint32
 	side := 0 // which text is the name in the event
 	switch c.op {
@@ -299,16 +376,21 @@ func (j *joiner) matchName(c *call) {
 		bit = bitRename
 	}
 	if c.text[side].n == 0 {
-		j.matchBlind(c, bit, dir)
+		if !sure {
+			j.matchBlind(c, bit, dir)
+		}
 		return
 	}
 	text := j.now.get(c.text[side])
+	if c.op == ebpf.OpRename && c.file[0].self == c.file[1].self && bytes.Equal(text, j.now.get(c.text[1])) {
+		return // to itself: the kernel does nothing
+	}
 	_, name := last(text)
 	b := j.searchName(c, bit, dir, side, name)
-	if b.count == 0 {
+	if b.count == 0 || sure && b.score < sameDir || sure && bit == bitRename && b.score < 2*sameDir {
 		return
 	}
-	j.claim(c, b.event, bit, b.certain())
+	j.claim(c, b.event, bit, b.certain(&c.Header))
 	if c.op == ebpf.OpLink {
 		j.now.events[b.event].linked = true
 	}
@@ -324,9 +406,8 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 		if e.pid != c.ID.TGID || e.mask&bit == 0 || !bytes.Equal(j.now.get(e.name), name) {
 			continue
 		}
-		// The kernel's key has the inode, too, which the call does not tell.
 		score := j.scoreName(c, e, bit, dir, side)
-		if !j.possible(e, c.Time, c.prev, false) {
+		if !possible(e, c.Time, c.prev) {
 			continue
 		}
 		b.consider(i, score, (e.claimed|e.maybe)&bit != 0)
@@ -367,65 +448,68 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 const sameDir = 3
 
 // scoreDir tells how well the directory part of a path fits a directory: 3 if
-// it must be that one, 0 or 1 if nothing speaks for it, -1 if it is not.
+// it must be that one, 0 to 2 if nothing speaks against it, -1 if it is not.
 func (j *joiner) scoreDir(c *call, text []byte, base, dir fan.Inode) int {
 	part, _ := last(text)
-	steps := 0
+	none := 0
+	if c.Flags&ebpf.Alone != 0 && len(text) > 0 && text[0] != '/' {
+		none = -1
+	}
+	return j.climb(part, base, dir, 0, none)
+}
+
+// climb goes up from a directory by all the names that it had, as a path says,
+// until it gets to the directory that the path begins at.
+func (j *joiner) climb(part []byte, base, dir fan.Inode, steps, none int) int {
+	var comp []byte
 	for {
 		for len(part) > 0 && part[len(part)-1] == '/' {
 			part = part[:len(part)-1]
 		}
 		cut := bytes.LastIndexByte(part, '/')
-		comp := part[cut+1:]
-		if len(comp) == 0 {
+		comp, part = part[cut+1:], part[:cut+1]
+		if string(comp) != "." {
 			break
 		}
-		part = part[:cut+1]
-		if string(comp) == "." {
-			continue
-		}
-		parent, ok := j.called(dir, comp)
-		if !ok {
-			// A symbolic link, "..", or another directory: nothing is certain.
+	}
+	if len(comp) == 0 {
+		switch {
+		case base.FS == 0:
 			return min(1+steps, 2)
+		case base == dir:
+			return sameDir
+		case steps == 0:
+			return none
 		}
-		dir = parent
-		steps++
+		return 0
 	}
-	switch {
-	case base.FS == 0:
-		return min(1+steps, 2)
-	case base == dir:
-		return sameDir
-	case steps == 0 && c.Flags&ebpf.Alone != 0 && len(text) > 0 && text[0] != '/':
-		return -1
+	// A symbolic link, "..", or another directory: nothing is certain.
+	score, found := min(1+steps, 2), false
+	at := func(parent fan.Inode) {
+		s := j.climb(part, base, parent, steps+1, none)
+		if !found || s > score {
+			score, found = s, true
+		}
 	}
-	return 0
-}
-
-// called tells whether a directory had a name at any time of what is pending,
-// and its parent then. Good enough to choose between candidates.
-func (j *joiner) called(dir fan.Inode, name []byte) (fan.Inode, bool) {
-	if parent, is, ok := j.graph.Where(dir); ok && is == string(name) {
-		return parent, true
+	if parent, name, ok := j.graph.Where(dir); ok && name == string(comp) {
+		at(parent)
 	}
+	// What it is called in what is pending.
 	if i, ok := j.born[dir]; ok {
-		if e := &j.now.events[i]; bytes.Equal(j.now.get(e.name), name) {
-			return e.dir, true
+		if e := &j.now.events[i]; bytes.Equal(j.now.get(e.name), comp) {
+			at(e.dir)
 		}
 	}
-	i, ok := j.moved[dir]
-	for ok && i >= 0 {
+	for i, ok := j.moved[dir]; ok && i >= 0; i = j.now.events[i].moved {
 		e := &j.now.events[i]
-		if bytes.Equal(j.now.get(e.to), name) {
-			return e.newDir, true
+		if bytes.Equal(j.now.get(e.to), comp) {
+			at(e.newDir)
 		}
-		if bytes.Equal(j.now.get(e.name), name) {
-			return e.dir, true
+		if bytes.Equal(j.now.get(e.name), comp) {
+			at(e.dir)
 		}
-		i = e.moved
 	}
-	return fan.Inode{}, false
+	return score
 }
 
 // matchBlind finds the event of a call whose text could not be read: any that
@@ -433,7 +517,7 @@ func (j *joiner) called(dir fan.Inode, name []byte) (fan.Inode, bool) {
 func (j *joiner) matchBlind(c *call, bit, dir uint32) {
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
-		if e.pid == c.ID.TGID && !e.outside && e.mask&bit != 0 && (e.claimed|e.maybe)&bit == 0 && e.mask&bitDir == dir && j.possible(e, c.Time, c.prev, false) {
+		if e.pid == c.ID.TGID && !e.outside && e.mask&bit != 0 && (e.claimed|e.maybe)&bit == 0 && e.mask&bitDir == dir && possible(e, c.Time, c.prev) {
 			j.claim(c, int32(i), bit, false)
 			return
 		}
@@ -452,17 +536,20 @@ func (j *joiner) matchExchange(c *call) {
 }
 
 // otherHalf finds the rename by the same process that is the opposite of one,
-// as an exchange makes it; -1 if there is none.
+// as an exchange makes it, next in the queue; -1 if there is none.
 func (j *joiner) otherHalf(e *event) int32 {
 	name, to := j.now.get(e.to), j.now.get(e.name)
+	half := int32(-1)
 	for i := j.names.first(nameHash(uint64(e.pid), name)); i >= 0; i = j.now.events[i].nextName {
 		o := &j.now.events[i]
-		if o != e && o.pid == e.pid && o.mask&bitRename != 0 && o.dir == e.newDir && o.newDir == e.dir &&
+		if o.target != e.target && o.pid == e.pid && o.mask&bitRename != 0 && o.dir == e.newDir && o.newDir == e.dir &&
 			bytes.Equal(j.now.get(o.name), name) && bytes.Equal(j.now.get(o.to), to) {
-			return i
+			if half = i; o.seq > e.seq {
+				break
+			}
 		}
 	}
-	return -1
+	return half
 }
 
 // matchExec claims the events of what the kernel opened for an exec: image,
@@ -488,7 +575,7 @@ func (j *joiner) matchExec(p *process) {
 		for i := j.names.first(nameHash(uint64(p.ID.TGID), name)); i >= 0; i = j.now.events[i].nextName {
 			e := &j.now.events[i]
 			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.target != p.image.self &&
-				bytes.Equal(j.now.get(e.name), name) && j.possible(e, p.Time, p.prev, false) {
+				bytes.Equal(j.now.get(e.name), name) && possible(e, p.Time, p.prev) {
 				b.consider(i, 0, e.claimed&bitOpenExec != 0)
 			}
 		}
@@ -498,17 +585,17 @@ func (j *joiner) matchExec(p *process) {
 		}
 	}
 	if p.Flags&ebpf.Interp != 0 && p.interp.name.n == 0 && p.interp.walk.n == 0 && p.loader < 0 {
-		// An older kernel: it must be what else was opened for this.
+		// An older kernel: it must be what else was opened for this, last.
 		var b best
 		for i := range j.now.events[:j.sealed] {
 			e := &j.now.events[i]
-			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && int32(i) != p.script && e.target != p.image.self && j.possible(e, p.Time, p.prev, false) {
-				b.consider(int32(i), 0, e.claimed&bitOpenExec != 0)
+			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && int32(i) != p.script && e.target != p.image.self && possible(e, p.Time, p.prev) {
+				b.consider(int32(i), i, false)
 			}
 		}
 		if b.count > 0 {
 			p.loader = b.event
-			j.loaded(p, &b)
+			j.now.events[b.event].claimed |= bitOpen | bitOpenExec
 		}
 	}
 }
@@ -517,7 +604,7 @@ func (j *joiner) claimLoaded(p *process, target fan.Inode) {
 	var b best
 	for i := j.targets.first(targetHash(p.ID.TGID, target)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && j.possible(e, p.Time, p.prev, false) {
+		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && possible(e, p.Time, p.prev) {
 			b.consider(i, 0, e.claimed&bitOpenExec != 0)
 		}
 	}
@@ -531,7 +618,7 @@ func (j *joiner) loaded(p *process, b *best) {
 	}
 	e := &j.now.events[b.event]
 	e.claimed |= bitOpen | bitOpenExec
-	if b.certain() {
+	if b.certain(&p.Header) {
 		e.seen(p.Time, p.TID)
 	}
 }

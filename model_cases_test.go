@@ -2,6 +2,7 @@ package fanrec
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -18,6 +19,10 @@ func (m *model) play(t *testing.T, script string) {
 		switch words[0] {
 		case "epoch":
 			m.epoch()
+			continue
+		case "depth":
+			m.sim.depth, _ = strconv.Atoi(words[1])
+			m.join.depth = uint64(m.sim.depth)
 			continue
 		case "split":
 			m.sim.split = true

@@ -51,8 +51,11 @@ type deed struct {
 	does      does
 	other     loc // another name that its path may be told by: it was renamed in the meantime
 	otherTo   loc
+	final     loc  // and another, when it returned
 	made      bool // it made an event; else it was merged into an earlier one, or makes none
-	told      int  // records seen
+	event     simEvent
+	prev      int64 // when its thread's last call returned
+	told      int   // records seen
 }
 
 const (
@@ -116,6 +119,7 @@ type replay struct {
 	where  []loc // of each directory, by id
 	others []*deed
 	trail  []change
+	sim    *sim
 }
 
 func newReplay(root *simInode) *replay {
@@ -221,7 +225,7 @@ func (r *replay) allows(d *deed) string {
 		if w.dir == r.root && w.need == r.root || w.need.isDir() && w.to == nil && !w.gone {
 			return "" // opened by itself: it may be removed
 		}
-		if at(w.dir, w.name) != w.need {
+		if at(w.dir, w.name) != w.need && (d.final.dir == nil || at(d.final.dir, d.final.name) != w.need) {
 			return "it needs a name that is not there"
 		}
 		if w.other != nil && at(w.to, w.toName) != w.other {
@@ -229,6 +233,36 @@ func (r *replay) allows(d *deed) string {
 		}
 	}
 	return ""
+}
+
+// late tells whether a deed overlaps another that changes what its name means,
+// and one of the two was under way at a barrier: what was released then cannot
+// be put right when it returns.
+func (r *replay) late(d *deed) bool {
+	for _, list := range [...][]*deed{r.sim.deeds, r.sim.others} {
+		for _, o := range list {
+			if o == d || o.entry > d.exit || d.entry > o.exit || !d.does.touches(&o.does) {
+				continue
+			}
+			if !o.proc.tree || o.does.to != nil && d.wants[0].op == output.Open {
+				return true // nobody tells of it, or an open says what it opened only after that was replaced
+			}
+			for _, at := range r.sim.barriers {
+				if d.entry <= at && at <= d.exit || o.entry <= at && at <= o.exit {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// touches tells whether one deed changes a name that another one uses.
+func (w *does) touches(o *does) bool {
+	same := func(dir *simInode, name string) bool {
+		return dir != nil && (dir == o.dir && name == o.name || dir == o.to && name == o.toName)
+	}
+	return (w.make != nil || w.gone || w.to != nil || o.make != nil || o.gone || o.to != nil) && (same(w.dir, w.name) || same(w.to, w.toName))
 }
 
 // do does a deed.
@@ -246,24 +280,42 @@ func (r *replay) do(d *deed) {
 	}
 }
 
-// settleOthers does what others must have done before a deed.
-func (r *replay) settleOthers(d *deed) {
+// settleOthers does what others must have done before a deed, or all that they
+// had done.
+func (r *replay) settleOthers(d *deed, all bool) {
 	for len(r.others) > 0 {
 		o := r.others[0]
-		if o.exit == 0 || o.exit >= d.entry || !d.made || r.allows(o) != "" {
+		if all && o.at >= d.at || !all && (o.exit == 0 || o.exit >= d.entry || !d.made || r.rival(d) || r.allows(o) != "") {
 			return
 		}
-		r.do(o)
+		if r.allows(o) == "" {
+			r.do(o)
+		}
 		r.others = r.others[1:]
 	}
 }
 
+// rival tells whether a deed that made an event may as well have been merged
+// into an earlier one, for all that can be known: that was still being read
+// when the thread had told of what it did before.
+func (r *replay) rival(d *deed) bool {
+	for i := range r.sim.taken {
+		e := &r.sim.taken[i]
+		if e.read >= d.prev && e.sameKey(&d.event) && e.read <= d.exit {
+			return true
+		}
+	}
+	return false
+}
+
 // next does one thing more that others may have done before a deed.
 func (r *replay) next(d *deed) bool {
-	if len(r.others) == 0 || d.exit != 0 && r.others[0].entry > d.exit || r.allows(r.others[0]) != "" {
+	if len(r.others) == 0 || d.exit != 0 && r.others[0].entry > d.exit {
 		return false
 	}
-	r.do(r.others[0])
+	if r.allows(r.others[0]) == "" { // else it has no effect any more
+		r.do(r.others[0])
+	}
 	r.others = r.others[1:]
 	return true
 }
@@ -277,18 +329,20 @@ func check(r *replay, deeds []*deed, log []told) error {
 	order := make([]*deed, 0, len(log))
 	for i := range log {
 		rec := &log[i]
-		d, why := find(r, byProc[rec.start], rec)
+		candidates := byProc[rec.start]
+		if n := len(order); n > 0 && order[n-1].told < len(order[n-1].wants) {
+			candidates = order[n-1:]
+		}
+		d, why := find(r, candidates, rec)
 		if d == nil {
 			return fmt.Errorf("record %d, %v, is not true: %s", i, rec, why)
 		}
 		d.told++
 		if d.told == 1 {
-			if why := r.allows(d); why != "" {
+			if why := r.allows(d); why != "" && !r.late(d) {
 				return fmt.Errorf("record %d, %v: %s", i, rec, why)
 			}
 			order = append(order, d)
-		} else if order[len(order)-1] != d {
-			return fmt.Errorf("record %d, %v, stands apart from the first of the same call", i, rec)
 		}
 		if d.told == len(d.wants) {
 			r.do(d)
@@ -313,6 +367,22 @@ func check(r *replay, deeds []*deed, log []told) error {
 	return nil
 }
 
+// fits tells whether a record can be of a deed. late: even if its name is not
+// what it was, as another call overlaps it.
+func (r *replay) fits(d *deed, rec *told) func(late bool) string {
+	return func(late bool) string {
+		w := &d.wants[d.told]
+		path, target := r.path(w.path), r.path(w.target)
+		if (path != rec.path && rec.path != r.path(d.other) && rec.path != r.path(d.final)) || (target != rec.target && rec.target != r.path(d.otherTo)) {
+			return fmt.Sprintf("%v has the path %s", d, strings.TrimSpace(path+" "+target))
+		}
+		if s := r.allows(d); d.told == 0 && s != "" && !(late && r.late(d)) {
+			return fmt.Sprintf("%v: %s", d, s)
+		}
+		return ""
+	}
+}
+
 // find returns the deed that a record tells of: of those that it may be, the
 // one that was over first.
 func find(r *replay, deeds []*deed, rec *told) (*deed, string) {
@@ -334,28 +404,30 @@ func find(r *replay, deeds []*deed, rec *told) (*deed, string) {
 	}
 	slices.SortFunc(like[:n], func(a, b *deed) int { return cmp.Compare(a.exit, b.exit) })
 	for _, d := range like[:n] {
-		w := &d.wants[d.told]
-		others := r.others
-		r.trail = r.trail[:0]
-		if d.told == 0 {
-			r.settleOthers(d)
+		// First with what others had done by then; if that does not fit, with
+		// as little of it as can be, and more and more.
+		fits := r.fits(d, rec)
+		try := 0
+		if !d.made || r.rival(d) {
+			try = 1
 		}
-		for {
-			path, target := r.path(w.path), r.path(w.target)
-			if (path == rec.path || rec.path == r.path(d.other)) && (target == rec.target || rec.target == r.path(d.otherTo)) &&
-				(d.told > 0 || r.allows(d) == "") {
-				return d, ""
+		for ; try < 3; try++ {
+			others := r.others
+			r.trail = r.trail[:0]
+			if d.told == 0 {
+				r.settleOthers(d, try == 0)
 			}
-			why = fmt.Sprintf("%v has the path %s", d, strings.TrimSpace(path+" "+target))
-			if s := r.allows(d); s != "" {
-				why += ", and " + s
+			for {
+				if why = fits(try == 2); why == "" {
+					return d, ""
+				}
+				if try == 0 || !r.next(d) {
+					break
+				}
 			}
-			if !r.next(d) {
-				break
-			}
+			r.undo()
+			r.others = others
 		}
-		r.undo()
-		r.others = others
 	}
 	return nil, why
 }

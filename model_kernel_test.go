@@ -67,7 +67,8 @@ type simThread struct {
 	tid  uint32
 	proc *simProc
 	gone bool
-	busy bool // in a call
+	busy bool  // in a call
+	told int64 // when its last call returned
 	call simCall
 }
 
@@ -82,6 +83,8 @@ type simCall struct {
 	name   string
 	script *simDentry // of an exec, and the ELF interpreter
 	loader *simDentry
+	loaded want   // of the script
+	was    string // its path
 }
 
 // simEvent is an event in the queue.
@@ -91,14 +94,14 @@ type simEvent struct {
 	dir, newDir *simInode
 	target      *simInode
 	name, to    string
-	mark        int // number of a barrier; 0: none
+	mark        int   // number of a barrier; 0: none
+	read        int64 // when the read(2) that took it was over
 }
 
 type sim struct {
 	depth    int  // how far back the kernel looks for an event to merge with
 	jitter   bool // call records of two processors in the wrong order
 	split    bool // the name of an open is taken before its event is queued
-	oldExec  bool // exec records without the ELF interpreter
 	now      int64
 	inodes   []*simInode
 	spare    []*simInode // removed, their numbers are used again
@@ -111,9 +114,12 @@ type sim struct {
 	pids     []uint32 // free to be used again
 	nextPID  uint32
 	starts   uint64
-	deeds    []*deed // by processes of the tree
-	others   []*deed // by others, which change names
-	returned int
+	deeds    []*deed    // by processes of the tree
+	others   []*deed    // by others, which change names
+	replaced bool       // a directory was renamed over another
+	links    bool       // paths may run through symbolic links
+	taken    []simEvent // that were read
+	barriers []int64    // when they were raised
 }
 
 func newSim() *sim {
@@ -273,17 +279,20 @@ func (s *sim) look(p *simProc, text string, follow bool) *simDentry {
 
 // push queues an event, or merges it. It reports whether it was queued.
 func (s *sim) push(e simEvent) bool {
-	const kinds = bitDir | bitRename
 	for i := len(s.queue) - 1; i >= max(0, len(s.queue)-s.depth); i-- {
-		o := &s.queue[i]
-		if o.proc == e.proc && o.mask&kinds == e.mask&kinds && o.dir == e.dir && o.newDir == e.newDir &&
-			o.target == e.target && o.name == e.name && o.to == e.to && o.mark == e.mark {
+		if o := &s.queue[i]; o.sameKey(&e) {
 			o.mask |= e.mask
 			return false
 		}
 	}
 	s.queue = append(s.queue, e)
 	return true
+}
+
+func (e *simEvent) sameKey(o *simEvent) bool {
+	const kinds = bitDir | bitRename
+	return o.proc == e.proc && o.mask&kinds == e.mask&kinds && o.dir == e.dir && o.newDir == e.newDir &&
+		o.target == e.target && o.name == e.name && o.to == e.to && o.mark == e.mark
 }
 
 func (i *simInode) dirBit() uint32 {
@@ -386,7 +395,7 @@ func (s *sim) end(t *simThread) { t.busy = false }
 
 // deed notes what a call did, in the instant when it did it.
 func (s *sim) deed(t *simThread, wants ...want) *deed {
-	d := &deed{proc: t.proc, thread: t, at: s.now, entry: t.call.entry, wants: wants, step: t.call.step}
+	d := &deed{proc: t.proc, thread: t, prev: t.told, at: s.now, entry: t.call.entry, wants: wants, step: t.call.step}
 	t.call.deed = d
 	if t.proc.tree {
 		s.deeds = append(s.deeds, d)
@@ -497,6 +506,7 @@ func (s *sim) openEvent(t *simThread) {
 	c := &t.call
 	if s.pushOpen(t.proc, bitOpen, c.dir, c.name, c.dentry.inode) {
 		c.deed.made = true
+		c.deed.event = s.queue[len(s.queue)-1]
 	}
 }
 
@@ -621,11 +631,20 @@ func (s *sim) rename(t *simThread) bool {
 	}
 	w := want{kind: output.Rename, path: loc{dir: from, name: name}, target: loc{dir: to, name: toName}}
 	if over != nil && over.inode == d.inode {
+		if s.links && c.step.a != c.step.b {
+			return false // no text would tell it from a rename through a symbolic link
+		}
 		w.inferred = true
 		// Two names of one file: it succeeds, does nothing and tells nobody, so
 		// that only the texts tell of it.
 		deed := s.deed(t, w)
 		deed.other, deed.otherTo = loc{text: c.step.a}, loc{text: c.step.b}
+		if c.step.a[0] != '/' {
+			deed.other.text = s.locPath(w.path)
+		}
+		if c.step.b[0] != '/' {
+			deed.otherTo.text = s.locPath(w.target)
+		}
 		return true
 	}
 	if c.step.op == doExchange {
@@ -649,6 +668,7 @@ func (s *sim) rename(t *simThread) bool {
 			return false
 		}
 		s.leave(over)
+		s.replaced = s.replaced || over.inode.isDir()
 	}
 	s.moveTo(d, to, toName)
 	deed := s.deed(t, w)
@@ -662,7 +682,7 @@ func (s *sim) reply(t *simThread) {
 	c := &t.call
 	s.end(t)
 	h := s.head(t)
-	c.deed.exit = h.Time
+	c.deed.exit, t.told = h.Time, h.Time
 	if !t.proc.tree {
 		return
 	}
@@ -683,12 +703,16 @@ func (s *sim) reply(t *simThread) {
 			r.File[0] = ebpf.File{Ino: 1, Dev: elseDev, Mode: unix.S_IFREG, Walk: []byte(strings.Join(comps, "\x00") + "\x00")}
 		default:
 			r.File[0] = s.file(c.dentry, true)
+			if !c.dentry.inode.isDir() {
+				c.deed.final = loc{dir: c.dentry.dir, name: c.dentry.name}
+			}
 			if c.deed.does.make != nil {
 				r.FMode |= ebpf.FModeCreated
 			}
 		}
 	case doChdir, doFchdir:
 		r.Op, r.File[0] = ebpf.OpChdir, s.file(t.proc.cwd.self, true)
+		c.deed.other = loc{dir: t.proc.cwd} // where another thread went meanwhile
 	case doTruncate:
 		r.Op = ebpf.OpTruncate
 		base(0, c.step.a)
@@ -732,7 +756,8 @@ func (s *sim) exec(t *simThread) {
 		load(d)
 		if strings.HasPrefix(d.inode.text, "#!") {
 			c.script = d
-			c.deed = &deed{wants: []want{{kind: output.Read, op: output.Loader, path: loc{dir: d.dir, name: d.name}}}}
+			at := loc{dir: d.dir, name: d.name}
+			c.loaded, c.was = want{kind: output.Read, op: output.Loader, path: at}, s.locPath(at)
 		}
 	case 2:
 		if c.script != nil {
@@ -758,18 +783,16 @@ func (s *sim) exec(t *simThread) {
 			c.dentry, c.loader = image, d
 		}
 	case 4:
-		// The other threads are ended first.
+		// The other threads are ended first; their calls return, but for an execve.
 		for _, o := range s.threads {
-			if o.proc == p && o != t {
-				if o.busy {
-					c.stage--
-					return
-				}
+			if o.proc == p && o != t && o.busy && o.call.step.op != doExec {
+				c.stage--
+				return
 			}
 		}
 		for _, o := range s.threads {
 			if o.proc == p && o != t {
-				o.gone = true
+				o.gone, o.busy = true, false
 			}
 		}
 		p.threads, t.tid = 1, p.id.TGID
@@ -780,17 +803,18 @@ func (s *sim) exec(t *simThread) {
 		}
 		if c.script != nil {
 			r.Flags |= ebpf.Script
-			wants = append(wants, c.deed.wants...)
+			wants = append(wants, c.loaded)
 		}
 		if d := c.loader; d != nil {
 			r.Flags |= ebpf.Interp
-			if !s.oldExec {
-				r.Interp = s.file(d, true)
-			}
+			r.Interp = s.file(d, true)
 			wants = append(wants, want{kind: output.Read, op: output.Loader, path: loc{dir: d.dir, name: d.name}})
 		}
 		deed := s.deed(t, wants...)
-		deed.exit = r.Time
+		deed.exit, t.told = r.Time, r.Time
+		if c.script != nil {
+			deed.other = loc{text: c.was}
+		}
 		s.end(t)
 		if p.tree {
 			s.procs = append(s.procs, r)
@@ -825,5 +849,7 @@ func (s *sim) exit(t *simThread) {
 		s.procs = append(s.procs, ebpf.Process{Header: h, Kind: ebpf.Exit, Status: 3 << 8})
 		s.deed(t, want{kind: output.Exit}).exit = h.Time
 	}
-	s.pids = append(s.pids, p.id.TGID)
+	if p.tree {
+		s.pids = append(s.pids, p.id.TGID)
+	}
 }

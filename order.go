@@ -76,9 +76,7 @@ func (j *joiner) witness() {
 	}
 	name := func(i fan.Inode, at int64) {
 		if b, ok := j.born[i]; ok {
-			if e := &j.now.events[b]; e.named == 0 || at < e.named {
-				e.named = at
-			}
+			j.now.events[b].used(at)
 		}
 	}
 	for i := range j.now.calls {
@@ -119,14 +117,7 @@ func (j *joiner) limit(all bool) int64 {
 // maker tells whether a call is known to have made its event, so that the
 // queue orders it.
 func (j *joiner) maker(c *call) bool {
-	if c.made {
-		return true
-	}
-	if !c.first {
-		return false
-	}
-	e := &j.now.events[c.event]
-	return !e.shared && c.prev < e.bound
+	return c.made || c.first && c.prev < j.now.events[c.event].bound
 }
 
 // collect lists all that can be put in order, and sorts it.

@@ -31,7 +31,7 @@ func (j *joiner) unknown() []fan.Inode {
 		if len(j.asked) > 0 {
 			return j.asked
 		}
-		j.resolve()
+		j.resolve(false)
 	}
 	j.collect()
 	for i := range j.ops {
@@ -137,23 +137,45 @@ func (j *joiner) vanished(dir fan.Inode) {
 			return
 		}
 	}
+	if e := j.replacer(dir); e != nil {
+		j.graph.Set(dir, e.newDir, j.now.get(e.to))
+		return
+	}
+	j.lost[dir] = true
+}
+
+// replacer returns the only pending event that can have renamed a directory
+// over one that was there.
+func (j *joiner) replacer(dir fan.Inode) *event {
 	var over *event
 	for i := range j.now.events {
 		e := &j.now.events[i]
-		if e.mask&bitDir == 0 || e.mask&bitRename == 0 || e.applied != 0 || e.target == dir || e.newDir.FS != dir.FS || j.otherHalf(e) >= 0 {
-			continue
+		switch {
+		case e.dir == dir || e.newDir == dir:
+			over = nil // it is still there
+		case e.mask&bitDir == 0 || e.mask&bitRename == 0 || e.applied != 0 || e.target == dir || e.newDir.FS != dir.FS:
+		case j.otherHalf(e) >= 0 || j.vacated(e):
+		case over != nil:
+			return nil
+		default:
+			over = e
 		}
-		if over != nil {
-			j.lost[dir] = true
-			return
+	}
+	return over
+}
+
+// vacated tells whether what had the new name of a rename was renamed before.
+func (j *joiner) vacated(e *event) bool {
+	for i := range j.now.events {
+		o := &j.now.events[i]
+		if o.seq >= e.seq {
+			return false
 		}
-		over = e
+		if o.mask&bitRename != 0 && o.dir == e.newDir && bytes.Equal(j.now.get(o.name), j.now.get(e.to)) {
+			return true
+		}
 	}
-	if over == nil {
-		j.lost[dir] = true
-		return
-	}
-	j.graph.Set(dir, over.newDir, j.now.get(over.to))
+	return false
 }
 
 // firstChange returns the first pending event that renamed or removed a directory.
@@ -276,7 +298,7 @@ func (j *joiner) apply(e *event, bit uint32) {
 		switch {
 		case e.outside && !j.graph.Known(e.target):
 			return
-		case e.outside && j.returns(e):
+		case e.outside && !j.last && j.returns(e):
 			// More renames may have been merged into these, and there are no
 			// calls to tell: it must be looked up again.
 			j.graph.Forget(e.target)
@@ -297,7 +319,7 @@ func (j *joiner) apply(e *event, bit uint32) {
 func (j *joiner) returns(e *event) bool {
 	for i, ok := j.moved[e.target]; ok && i >= 0; i = j.now.events[i].moved {
 		o := &j.now.events[i]
-		if o.pid == e.pid && o.dir == e.newDir && bytes.Equal(j.now.get(o.name), j.now.get(e.to)) {
+		if o.seq < e.seq && o.pid == e.pid && o.dir == e.newDir && bytes.Equal(j.now.get(o.name), j.now.get(e.to)) {
 			return true
 		}
 	}

@@ -22,8 +22,8 @@ type file struct {
 	walk   span
 }
 
-// The bits of an event that must be explained by a call.
-const explain = bitOpen | bitCreate | bitDelete | bitRename
+// The bits of an event that must be explained by a call or an exec.
+const explain = bitOpen | bitOpenExec | bitCreate | bitDelete | bitRename
 
 // event is a fanotify event.
 type event struct {
@@ -41,10 +41,10 @@ type event struct {
 
 	claimed uint32 // bits that calls explain
 	maybe   uint32 // bits that calls explain which may belong to an earlier event
+	maybes  int32  // so many calls
 	anchor  int64  // the earliest call that is certainly in it returned then; 0: none
 	thread  uint32 // that call's thread
-	shared  bool   // calls of several threads are in it that overlap
-	named   int64  // of a directory that was made: a record first named it then; 0: none
+	named   int64  // what it made was used by a call that returned then; 0: none
 	bound   int64  // it was queued before this time
 	applied uint32 // bits that the directory graph knows of
 	linked  bool   // a link call is in it
@@ -75,7 +75,6 @@ type call struct {
 	first bool  // it made the event, so that the queue orders it
 	made  bool  // it made the file, before which no other call can be in the event
 	maybe bool  // it may have been merged into an earlier event, which is not yet known
-	early bool  // its event is found, but calls of before it may still come
 	ready bool  // its event is found, or it is known to have none
 	done  bool
 }

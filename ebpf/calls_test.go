@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,33 +19,40 @@ var opNames = map[Op]string{
 }
 
 // A naming says what the files in records are called: by the path that was
-// walked or, on a marked filesystem, by the inode of a directory that is known.
-type naming map[[3]uint64]string
+// walked or, on marked filesystems, by the inodes of the directories that are
+// known.
+type naming map[inodeKey]string
 
-func (n naming) key(f *File) [3]uint64 { return [3]uint64{uint64(f.Dev), f.Ino, uint64(f.Gen)} }
+type inodeKey struct {
+	dev, gen uint32
+	ino      uint64
+}
+
+// walked is the naming of files on filesystems that are not marked.
+var walked = naming(nil)
 
 // add names a directory of a tmpfs.
 func (n naming) add(t *testing.T, path, name string) {
 	t.Helper()
 	ino, gen := inode(t, path)
-	n[[3]uint64{uint64(deviceOf(t, path)), ino, uint64(gen)}] = name
+	n[inodeKey{deviceOf(t, path), gen, ino}] = name
 }
 
 func (n naming) dir(f *File) string {
-	if len(f.Walk) > 0 {
+	if n == nil {
 		return string(AppendPath(nil, f.Walk))
 	}
-	if name, ok := n[n.key(f)]; ok {
+	if name, ok := n[inodeKey{f.Dev, f.Gen, f.Ino}]; ok && len(f.Walk) == 0 {
 		return name
 	}
 	return fmt.Sprintf("%+v", *f)
 }
 
 func (n naming) file(f *File) string {
-	if _, ok := n[n.key(f)]; ok || len(f.Walk) > 0 {
+	if _, ok := n[inodeKey{f.Dev, f.Gen, f.Ino}]; ok || n == nil {
 		return n.dir(f)
 	}
-	return n.dir(&File{Dev: f.Dev, Ino: f.ParentIno, Gen: f.ParentGen}) + "/" + string(f.Name)
+	return n.dir(&File{Dev: f.Dev, Ino: f.ParentIno, Gen: f.ParentGen, Walk: f.Walk}) + "/" + string(f.Name)
 }
 
 // format is a call as the tests write it: what was opened or entered, or for
@@ -109,6 +117,8 @@ symlink "sub" top/sub:s2
 rename top:l2 top:l3
 rename top/sub:l1 top:./sub/l4
 rename top:l3 top/sub:l4 0x2
+rename top:n2 /:ABSOLUTE/n3
+rename /:ABSOLUTE/n3 top/sub:n4
 truncate top:new
 32: truncate top:new
 unlink top:made
@@ -149,8 +159,9 @@ func TestCalls(t *testing.T) {
 					top := filepath.Join(dir, "top")
 					do(t, os.MkdirAll(filepath.Join(top, "sub"), 0o700))
 					w := newWitness(t, Options{})
-					n := naming{}
+					n := walked
 					if marked {
+						n = naming{}
 						do(t, w.Mark(dev), w.Mark(deviceOf(t, "/")))
 						n.add(t, top, "top")
 						n.add(t, filepath.Join(top, "sub"), "top/sub")
@@ -158,7 +169,9 @@ func TestCalls(t *testing.T) {
 					before := monotonic(t)
 					pid := w.succeed(top, bin, top)
 					after := monotonic(t)
-					w.seeds(strings.ReplaceAll(fmt.Sprintf("%s-%v", c.name, marked), " ", "-"))
+					if c.name == "native" {
+						w.seeds(fmt.Sprintf("marked-%v", marked))
+					}
 
 					// The root directory is on no tmpfs, whose handles tell
 					// the generation: it is what the call says it is.
@@ -169,7 +182,7 @@ func TestCalls(t *testing.T) {
 							if f.Ino != st.Ino {
 								t.Errorf("the root is inode %d, want %d", f.Ino, st.Ino)
 							}
-							n[n.key(f)] = "/"
+							n[inodeKey{f.Dev, f.Gen, f.Ino}] = "/"
 						}
 					}
 					var want []string
@@ -233,7 +246,7 @@ func TestOpenedFile(t *testing.T) {
 			got = append(got, c.File[0])
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }
@@ -401,10 +414,22 @@ func TestNoCalls(t *testing.T) {
 		t.Errorf("of a process that is not in the tree: %+v, %+v", w.processes, w.calls)
 	}
 
+	// A pipe that is opened through /proc is on no filesystem.
+	w = newWitness(t, Options{})
+	w.succeed(dir, "/bin/sh", "-c", "true | : </dev/fd/0; : <.")
+	for _, c := range w.calls {
+		if c.File[0].Mode&unix.S_IFMT == unix.S_IFIFO {
+			t.Errorf("of a pipe: %s", walked.format(&c))
+		}
+	}
+	if len(w.calls) == 0 {
+		t.Error("no call at all")
+	}
+
 	w = newWitness(t, Options{NoCalls: true})
 	w.succeed(dir, "/bin/sh", "-c", "mkdir inside")
 	if len(w.calls) > 0 {
-		t.Errorf("with NoCalls: %v", formatAll(naming{}, w.calls))
+		t.Errorf("with NoCalls: %v", formatAll(walked, w.calls))
 	}
 	if len(w.of(Fork, 0)) == 0 {
 		t.Error("with NoCalls there are no process records")

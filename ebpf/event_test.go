@@ -356,7 +356,7 @@ func insideFile(t *testing.T, b []byte, what string, f *File) {
 }
 
 // FuzzDecodeProcess and FuzzDecodeCall have real records as their seeds, in
-// testdata/fuzz, written by go test -run 'TestCalls|TestProcesses' -update.
+// testdata/fuzz, written by go test . -run 'TestCalls|TestProcesses' -update.
 func FuzzDecodeProcess(f *testing.F) {
 	for _, p := range processes {
 		f.Add(encodeProcess(&p, 0))

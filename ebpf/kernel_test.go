@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,7 +31,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(inNamespace) == "" {
 		errNamespace = unshare()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, dir := range compiled {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
 
 // unshare starts the test binary anew in a mount namespace of its own: only
@@ -75,24 +80,40 @@ func do(t *testing.T, errs ...error) {
 	}
 }
 
+// compiled are the directories of the programs that were compiled, by source
+// and arguments.
+var compiled = map[string]string{}
+
 // compile compiles a program of testdata, or skips the test where it cannot be.
 func compile(t *testing.T, source string, args ...string) string {
 	t.Helper()
+	key := strings.Join(append(args, source), " ")
+	bin := strings.TrimSuffix(source, ".c")
+	if dir, ok := compiled[key]; ok {
+		return filepath.Join(dir, bin)
+	}
 	cc, err := exec.LookPath("cc")
 	if err != nil {
 		t.Skip(err)
 	}
-	bin := filepath.Join(t.TempDir(), strings.TrimSuffix(source, ".c"))
+	dir, err := os.MkdirTemp("", "ebpf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin = filepath.Join(dir, bin)
 	// Not every system has the libraries for this way to link.
 	probe := exec.Command(cc, append(args, "-x", "c", "-", "-o", bin)...)
 	probe.Stdin = strings.NewReader("int main(void) { return 0; }")
 	if out, err := probe.CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
 		t.Skipf("cc %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	args = append(args, "-O1", "-Wall", "-o", bin, filepath.Join("testdata", source))
 	if out, err := exec.Command(cc, args...).CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
 		t.Fatalf("compile %s: %v\n%s", source, err, out)
 	}
+	compiled[key] = dir
 	return bin
 }
 
@@ -197,12 +218,21 @@ func (w *witness) adopt(c *command) int {
 	return pid
 }
 
-// run runs a command to its end and takes the records.
+// run runs a command to its end and takes the records, without the calls that
+// lead to its execution.
 func (w *witness) run(dir string, argv ...string) (pid int, status syscall.WaitStatus) {
 	w.t.Helper()
+	before := len(w.calls)
 	pid = w.adopt(&command{argv: argv, dir: dir})
 	status = waitFor(w.t, pid)
 	w.drain()
+	execs := w.of(Exec, pid)
+	if len(execs) == 0 {
+		w.t.Fatalf("%v: no exec record", argv)
+	}
+	for before < len(w.calls) && w.calls[before].Time < execs[0].Time {
+		w.calls = slices.Delete(w.calls, before, before+1)
+	}
 	return pid, status
 }
 
@@ -237,7 +267,8 @@ func (w *witness) one(kind Kind, pid int) Process {
 	return list[0]
 }
 
-// seeds writes the records so far for the fuzz tests, if that is asked for.
+// seeds writes the first record of each kind and call for the fuzz tests, if
+// that is asked for.
 func (w *witness) seeds(name string) {
 	if !*update {
 		return
@@ -245,8 +276,17 @@ func (w *witness) seeds(name string) {
 	for i, test := range []string{"FuzzDecodeProcess", "FuzzDecodeCall"} {
 		dir := filepath.Join("testdata", "fuzz", test)
 		do(w.t, os.MkdirAll(dir, 0o777))
-		for n, b := range w.raw[i] {
-			file := filepath.Join(dir, fmt.Sprintf("%s-%02d", name, n))
+		seen := map[byte]bool{}
+		for _, b := range w.raw[i] {
+			kind := b[30]
+			if Kind(kind) == kindCall {
+				kind = b[32]
+			}
+			if seen[kind] {
+				continue
+			}
+			seen[kind] = true
+			file := filepath.Join(dir, fmt.Sprintf("%s-%d", name, kind))
 			do(w.t, os.WriteFile(file, fmt.Appendf(nil, "go test fuzz v1\n[]byte(%q)\n", b), 0o666))
 		}
 	}

@@ -199,7 +199,7 @@ func slicesOf(ev *Event) map[string][]byte {
 }
 
 // FuzzDecode has real events as its seeds: testdata/fuzz/FuzzDecode, written by
-// go test -run TestEvents -update.
+// go test . -run TestEvents -update.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(newEvent(unix.FAN_Q_OVERFLOW, 0).end())

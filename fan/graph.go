@@ -99,13 +99,12 @@ func (g *Graph) path(i Inode, depth int) ([]byte, bool) {
 	if d.root || d.version == g.version {
 		return d.path, true
 	}
-	version := g.version // of before parents may be forgotten on the way
 	p, ok := g.path(d.parent, depth+1)
 	if !ok {
 		return nil, false
 	}
 	d.path = append(append(append(d.path[:0], p...), '/'), d.name...)
-	d.version = version
+	d.version = g.version
 	return d.path, true
 }
 

@@ -185,12 +185,18 @@ func TestLookupBelowOtherMount(t *testing.T) {
 func TestLookupDuringRenames(t *testing.T) {
 	dir := tmpfs(t)
 	in := func(name string) string { return filepath.Join(dir, name) }
-	do(t, os.MkdirAll(in("a1/a2/x/y"), 0o700), os.MkdirAll(in("b1/b2/b3"), 0o700))
+	// Each directory has a namesake where the other one is.
+	for _, d := range []string{"a/p/x/y", "b/q", "a/q", "b/p"} {
+		do(t, os.MkdirAll(in(d), 0o700))
+	}
 	w := watch(t, Names, dir)
-	y, root := w.inodeOf(in("a1/a2/x/y")), w.Filesystems.Get(1).Root
+	y, root := w.inodeOf(in("a/p/x/y")), w.Filesystems.Get(1).Root
+	called := map[Inode]string{
+		y: "y", w.inodeOf(in("a/p/x")): "x", w.inodeOf(in("a/p")): "p", w.inodeOf(in("b/q")): "q", w.inodeOf(in("a")): "a", w.inodeOf(in("b")): "b",
+	}
 	stop, stopped := make(chan struct{}), make(chan error)
 	go func() {
-		here, there := in("a1/a2/x"), in("b1/b2/b3/x")
+		here, there := in("a/p/x"), in("b/q/x")
 		for {
 			select {
 			case <-stop:
@@ -205,6 +211,12 @@ func TestLookupDuringRenames(t *testing.T) {
 			here, there = there, here
 		}
 	}()
+	defer func() {
+		close(stop)
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	}()
 	found := map[string]int{}
 	for range 2000 {
 		links, err := w.Filesystems.Lookup(y, nobody)
@@ -216,13 +228,14 @@ func TestLookupDuringRenames(t *testing.T) {
 		}
 		got := names(t, links, y, root)
 		found[got]++
-		if got != "y < x < a2 < a1" && got != "y < x < b3 < b2 < b1" {
+		for _, l := range links {
+			if called[l.Dir] != l.Name {
+				t.Fatalf("%q is called %q", called[l.Dir], l.Name)
+			}
+		}
+		if got != "y < x < p < a" && got != "y < x < q < b" {
 			t.Fatalf("found %q", got)
 		}
-	}
-	close(stop)
-	if err := <-stopped; err != nil {
-		t.Fatal(err)
 	}
 	if len(found) == 0 {
 		t.Error("never found: nothing was tested")

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"math"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"fanrec/output"
@@ -275,6 +277,8 @@ func FuzzJSONLForge(f *testing.F) {
 }
 
 func TestJSONLTimes(t *testing.T) {
+	defer func(zone *time.Location) { time.Local = zone }(time.Local)
+	time.Local = time.FixedZone("elsewhere", 5*3600+1800)
 	for ns, want := range map[int64]string{
 		0:                             "1970-01-01T00:00:00.000000000Z",
 		1:                             "1970-01-01T00:00:00.000000001Z",
@@ -335,9 +339,14 @@ func TestJSONLAllocs(t *testing.T) {
 		"with a handle": {Kind: output.Read, PID: 1, Path: []byte("/a"), Handle: "0123456789abcdef:1:0123", Inferred: true},
 	} {
 		w := output.NewJSONL(io.Discard)
-		w.Write(&r) // fills the logger's pool
-		if n := testing.AllocsPerRun(100, func() { w.Write(&r) }); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
+		// The logger has a pool, which loses some of what is put there when
+		// the race detector is on. Fewest is what a record needs.
+		least := math.Inf(1)
+		for range 100 {
+			least = min(least, testing.AllocsPerRun(1, func() { w.Write(&r) }))
+		}
+		if least != 0 {
+			t.Errorf("%s: %v allocations", name, least)
 		}
 	}
 }

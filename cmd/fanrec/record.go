@@ -257,7 +257,6 @@ func record(f *recordFlags, argv []string) error {
 	time.AfterFunc(time.Second, func() {
 		debug.SetGCPercent(gc)
 		debug.SetMemoryLimit(memoryLimit)
-		debug.FreeOSMemory()
 	})
 
 	file, err := openLog(f.output, command.As)

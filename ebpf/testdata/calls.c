@@ -66,14 +66,16 @@ static struct {
 	char room[128];
 } handle = { .h = { .handle_bytes = 128 } };
 static int mount_id;
-static unsigned in[3];
-static char top[4096];
+static unsigned in[3] __attribute__((unused));
+static char below[4096], beside[4096]; // absolute paths
 
 int main(int argc, char **argv)
 {
 	long dfd, fd;
 
-	strcpy(top, argv[1]); // a path of the working directory
+	// The path of the working directory.
+	strcat(strcpy(below, argv[1]), "/d3");
+	strcat(strcpy(beside, argv[1]), "/n3");
 	dfd = DO(OPEN, "sub", O_RDONLY | O_DIRECTORY, 0, 0, 0);
 
 	DO(OPEN, "new", O_RDWR | O_CREAT | O_TRUNC, 0600, 0, 0);
@@ -89,8 +91,7 @@ int main(int argc, char **argv)
 
 	DO(MKDIR, "d1", 0700, 0, 0, 0);
 	DO(MKDIRAT, dfd, "d2/", 0700, 0, 0);
-	strcat(top, "/d3");
-	DO(MKDIRAT, dfd, top, 0700, 0, 0); // relative to nothing
+	DO(MKDIRAT, dfd, below, 0700, 0, 0); // relative to nothing
 	DO(MKNOD, "n1", S_IFIFO | 0600, 0, 0, 0);
 	DO(MKNODAT, dfd, "../n2", S_IFREG | 0600, 0, 0);
 	DO(LINK, "new", "sub/l1", 0, 0, 0);
@@ -101,6 +102,8 @@ int main(int argc, char **argv)
 	DO(RENAME, "l2", "l3", 0, 0, 0);
 	DO(RENAMEAT, dfd, "l1", AT_FDCWD, "./sub/l4", 0);
 	DO(RENAMEAT2, AT_FDCWD, "l3", dfd, "l4", 2 /* RENAME_EXCHANGE */);
+	DO(RENAME, "n2", beside, 0, 0, 0);
+	DO(RENAMEAT, dfd, beside, dfd, "n4", 0);
 
 	DO(TRUNCATE, "new", 3, 0, 0, 0);
 #if COMPAT
@@ -123,8 +126,7 @@ int main(int argc, char **argv)
 #if COMPAT
 	in[0] = fd, in[1] = (unsigned)(long)&named, in[2] = sizeof(named);
 	DO(SOCKETCALL, 2 /* SYS_BIND */, in, 0, 0, 0);
-	in[0] = fd, in[1] = 1;
-	DO(SOCKETCALL, 13 /* SYS_SHUTDOWN */, in, 0, 0, 0);
+	DO(SOCKETCALL, 3 /* SYS_CONNECT */, in, 0, 0, 0);
 #else
 	DO(BIND, fd, &named, sizeof(named), 0, 0);
 #endif

@@ -1,5 +1,6 @@
 // What threads do to processes. The first argument says which.
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -54,6 +56,13 @@ static void *execute(void *unused)
 {
 	execv(args[0], args);
 	_exit(99);
+}
+
+// The page is not there all the time; whoever touches it gets it from the file.
+static void *drop(void *page)
+{
+	for (;;)
+		madvise(page, 4096, MADV_DONTNEED);
 }
 
 static void wait_for(pid_t pid)
@@ -108,7 +117,15 @@ int main(int argc, char **argv)
 			_exit(0);
 		must(got == pid);
 		wait_for(pid);
-	} else if (!strcmp(what, "fault")) {
+	} else if (!strcmp(what, "page-dropped")) {
+		// The file args[0] has the name of a directory.
+		char *page = mmap(0, 4096, PROT_READ, MAP_PRIVATE, open(args[0], O_RDONLY), 0);
+
+		must(page != MAP_FAILED);
+		must(pthread_create(&a, 0, drop, page) == 0);
+		for (int i = 0; i < 500; i++)
+			must(mkdir(page, 0700) == 0 && rmdir(page) == 0);
+	} else if (!strcmp(what, "segv")) {
 		raise(SIGSEGV);
 	} else {
 		return 98;

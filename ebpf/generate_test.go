@@ -1,0 +1,82 @@
+package ebpf
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// generatedBy is the compiler that the committed objects are of: that of Debian
+// 12. Another one makes other objects of the same source.
+const generatedBy = "Debian clang version 14.0.6"
+
+// The objects that are committed, so that nobody needs clang, are those of the
+// source beside them.
+func TestGenerated(t *testing.T) {
+	clang, err := exec.LookPath("clang")
+	if err != nil {
+		t.Skip(err)
+	}
+	version, err := exec.Command(clang, "--version").Output()
+	if err != nil || !strings.HasPrefix(string(version), generatedBy) {
+		t.Skipf("clang is not %q: %.40q, %v", generatedBy, version, err)
+	}
+	headers := exec.Command(clang, "-target", "bpf", "-fsyntax-only", "-x", "c", "-")
+	headers.Stdin = strings.NewReader("typedef unsigned __u32; typedef unsigned long long __u64;\n#include <bpf/bpf_core_read.h>\n")
+	if out, err := headers.CombinedOutput(); err != nil {
+		t.Skipf("no headers of libbpf: %v\n%s", err, out)
+	}
+
+	dir, tool := t.TempDir(), filepath.Join(t.TempDir(), "bpf2go")
+	if out, err := exec.Command("go", "build", "-o", tool, "github.com/cilium/ebpf/cmd/bpf2go").CombinedOutput(); err != nil {
+		t.Skipf("the tool cannot be built here: %v\n%s", err, out)
+	}
+	// It is run here, as go generate does, but writes elsewhere.
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, ok := strings.Cut(string(doc), "//go:generate go tool bpf2go ")
+	if !ok {
+		t.Fatal("doc.go does not say how objects are generated")
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	cmd := exec.Command(tool, append([]string{"-output-dir", dir}, words(line)...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	made, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(made) != 4 {
+		t.Fatalf("generated %v, %v; want an object and a file in Go for each of two architectures", made, err)
+	}
+	for _, path := range made {
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Base(path))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what the source makes: run go generate ./ebpf", filepath.Base(path))
+		}
+	}
+}
+
+// words splits a go:generate line: at blanks that are not in quotes.
+func words(line string) []string {
+	var words []string
+	for i, part := range strings.Split(line, `"`) {
+		if i%2 == 1 {
+			words = append(words, part)
+		} else {
+			words = append(words, strings.Fields(part)...)
+		}
+	}
+	return words
+}
