@@ -45,8 +45,9 @@ func (j *joiner) uses(dst []use, o *op) []use {
 			return j.usesOf(dst, e, bitDelete)
 		case ebpf.OpRename:
 			dst = j.usesOf(dst, e, bitRename)
-			if c.other >= 0 {
-				dst = j.usesOf(dst, &j.now.events[c.other], bitRename)
+			if n := len(dst); c.other >= 0 {
+				other := j.now.events[c.other].target
+				dst[n-2].after, dst[n-1].before, dst[n-1].any = other, other, false
 			}
 			return dst
 		case ebpf.OpMkdir, ebpf.OpMknod, ebpf.OpBind, ebpf.OpLink, ebpf.OpSymlink:

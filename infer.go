@@ -78,7 +78,17 @@ func (j *joiner) decide(all bool) {
 		c.first = choice == c.event && e.maybes == 1 && c.Flags&ebpf.Alone != 0 && e.anchor == 0 && e.mask&(bitOpenExec|bitCreate) == 0
 		c.event = choice
 		e.claimed |= e.maybe
-		e.seen(c.Time, c.TID)
+		at, thread := c.Time, c.TID
+		if c.Flags&ebpf.Alone == 0 {
+			// Calls of other threads may have changed places with it.
+			for k := range j.now.calls {
+				o := &j.now.calls[k]
+				if o.ID == c.ID && o.file[0].self == c.file[0].self && o.Time > at && possible(e, o.Time, o.prev) {
+					at, thread = o.Time, o.TID
+				}
+			}
+		}
+		e.seen(at, thread)
 	}
 }
 
@@ -95,7 +105,8 @@ func (j *joiner) latest(c *call) (choice int32, wait bool) {
 			return
 		}
 		wait = wait || !e.settled && !e.done
-		if e.maybe&^e.claimed != 0 {
+		// The open of an exec needs no call.
+		if e.maybe&^e.claimed != 0 && e.mask&bitOpenExec == 0 {
 			choice = i
 		}
 	}

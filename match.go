@@ -2,6 +2,7 @@ package fanrec
 
 import (
 	"bytes"
+	"slices"
 
 	"fanrec/ebpf"
 	"fanrec/fan"
@@ -210,7 +211,7 @@ func (j *joiner) searchOpen(c *call) best {
 			continue
 		}
 		same := e.dir == (fan.Inode{}) || e.dir == f.parent && bytes.Equal(j.now.get(e.name), j.now.get(f.name))
-		if same && !known && e.mask&(bitCreate|bitDelete) == bitCreate {
+		if same && !known && e.mask&bitCreate != 0 {
 			e.used(c.Time)
 		}
 		known = known || same
@@ -321,6 +322,9 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 // must be told of the calls in the order of time.
 func (j *joiner) place(c *call) {
 	e := &j.now.events[c.event]
+	if c.op == ebpf.OpLink {
+		c.made = e.anchor == 0 || e.anchor > c.prev
+	}
 	switch bits := e.mask & explain; {
 	case e.anchor != 0 || e.maybe != 0:
 	case c.Flags&ebpf.Alone == 0:
@@ -427,7 +431,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 		return -1
 	}
 	text := j.now.get(c.text[side])
-	score := j.scoreDir(c, text, c.file[side].self, e.dir)
+	score := j.scoreDir(c, e, text, c.file[side].self, e.dir)
 	if score < 0 || bit != bitRename {
 		return score
 	}
@@ -435,7 +439,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	if _, name := last(to); c.text[1].n > 0 && !bytes.Equal(name, j.now.get(e.to)) {
 		return -1
 	}
-	s := j.scoreDir(c, to, c.file[1].self, e.newDir)
+	s := j.scoreDir(c, e, to, c.file[1].self, e.newDir)
 	// The same rename again is rare, as somebody must undo it; a rename of a
 	// name to itself, or to another of the same file, makes no event.
 	if s < 0 || taken != 0 && score+s < 2*sameDir {
@@ -445,22 +449,27 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 }
 
 // sameDir is the score of a directory that must be the one.
-const sameDir = 3
+const sameDir = 4
 
-// scoreDir tells how well the directory part of a path fits a directory: 3 if
-// it must be that one, 0 to 2 if nothing speaks against it, -1 if it is not.
-func (j *joiner) scoreDir(c *call, text []byte, base, dir fan.Inode) int {
+// scoreDir tells how well the directory part of a path fits the directory of an
+// event: 4 if it led there when the event was queued, 3 if at another time of
+// what is pending, 0 to 2 if nothing speaks against it, -1 if it cannot.
+func (j *joiner) scoreDir(c *call, e *event, text []byte, base, dir fan.Inode) int {
 	part, _ := last(text)
 	none := 0
 	if c.Flags&ebpf.Alone != 0 && len(text) > 0 && text[0] != '/' {
 		none = -1
 	}
-	return j.climb(part, base, dir, 0, none)
+	if j.climb(part, base, dir, e, 0, none) == sameDir {
+		return sameDir
+	}
+	return min(j.climb(part, base, dir, nil, 0, none), sameDir-1)
 }
 
-// climb goes up from a directory by all the names that it had, as a path says,
-// until it gets to the directory that the path begins at.
-func (j *joiner) climb(part []byte, base, dir fan.Inode, steps, none int) int {
+// climb goes up from a directory as a path says, until it gets to the directory
+// that the path begins at: by the names of when an event was queued, or without
+// one by all that there were.
+func (j *joiner) climb(part []byte, base, dir fan.Inode, e *event, steps, none int) int {
 	var comp []byte
 	for {
 		for len(part) > 0 && part[len(part)-1] == '/' {
@@ -485,31 +494,52 @@ func (j *joiner) climb(part []byte, base, dir fan.Inode, steps, none int) int {
 	}
 	// A symbolic link, "..", or another directory: nothing is certain.
 	score, found := min(1+steps, 2), false
-	at := func(parent fan.Inode) {
-		s := j.climb(part, base, parent, steps+1, none)
-		if !found || s > score {
+	var tried [4]fan.Inode // a directory is renamed within one mostly; each is climbed once
+	n := 0
+	j.places(dir, e, comp, func(parent fan.Inode) {
+		if n == len(tried) || slices.Contains(tried[:n], parent) {
+			return
+		}
+		tried[n] = parent
+		n++
+		if s := j.climb(part, base, parent, e, steps+1, none); !found || s > score {
 			score, found = s, true
 		}
-	}
-	if parent, name, ok := j.graph.Where(dir); ok && name == string(comp) {
-		at(parent)
-	}
-	// What it is called in what is pending.
-	if i, ok := j.born[dir]; ok {
-		if e := &j.now.events[i]; bytes.Equal(j.now.get(e.name), comp) {
-			at(e.dir)
-		}
-	}
-	for i, ok := j.moved[dir]; ok && i >= 0; i = j.now.events[i].moved {
-		e := &j.now.events[i]
-		if bytes.Equal(j.now.get(e.to), comp) {
-			at(e.newDir)
-		}
-		if bytes.Equal(j.now.get(e.name), comp) {
-			at(e.dir)
-		}
-	}
+	})
 	return score
+}
+
+// places tells in which directory another one was under a name when an event
+// was queued, or without one, all in which it was in what is pending.
+func (j *joiner) places(dir fan.Inode, e *event, name []byte, in func(parent fan.Inode)) {
+	at := func(parent fan.Inode, is []byte) {
+		if bytes.Equal(is, name) {
+			in(parent)
+		}
+	}
+	var next *event // the first rename behind e
+	for i, ok := j.moved[dir]; ok && i >= 0; i = j.now.events[i].moved {
+		o := &j.now.events[i]
+		if e != nil && o.seq < e.seq {
+			if next == nil {
+				at(o.newDir, j.now.get(o.to))
+				return
+			}
+			break
+		}
+		next = o
+		if e == nil {
+			at(o.newDir, j.now.get(o.to))
+			at(o.dir, j.now.get(o.name))
+		}
+	}
+	if e != nil && next != nil {
+		at(next.dir, j.now.get(next.name))
+	} else if i, ok := j.born[dir]; ok {
+		at(j.now.events[i].dir, j.now.get(j.now.events[i].name))
+	} else if parent, is, ok := j.graph.Where(dir); ok && is == string(name) {
+		in(parent)
+	}
 }
 
 // matchBlind finds the event of a call whose text could not be read: any that
@@ -562,9 +592,10 @@ func (j *joiner) matchExec(p *process) {
 			p.prev = p.proc.Forked
 		}
 	}
-	if p.kind != ebpf.Exec || p.done || p.Time > j.closed {
+	if p.kind != ebpf.Exec || p.ready || p.Time > j.closed {
 		return
 	}
+	p.ready = true
 	j.claimLoaded(p, p.image.self)
 	if p.interp.self.FS != 0 {
 		j.claimLoaded(p, p.interp.self)

@@ -297,15 +297,15 @@ func (r *replay) settleOthers(d *deed, all bool) {
 
 // rival tells whether a deed that made an event may as well have been merged
 // into an earlier one, for all that can be known: that was still being read
-// when the thread had told of what it did before.
+// when the thread had told of what it did before, or too far away in the queue.
 func (r *replay) rival(d *deed) bool {
 	for i := range r.sim.taken {
 		e := &r.sim.taken[i]
-		if e.read >= d.prev && e.sameKey(&d.event) && e.read <= d.exit {
+		if e.read >= d.prev && e.sameKey(&d.event) && e.serial < d.event.serial {
 			return true
 		}
 	}
-	return false
+	return d.event.twin
 }
 
 // next does one thing more that others may have done before a deed.

@@ -94,7 +94,9 @@ type simEvent struct {
 	dir, newDir *simInode
 	target      *simInode
 	name, to    string
-	mark        int   // number of a barrier; 0: none
+	mark        int // number of a barrier; 0: none
+	serial      int
+	twin        bool  // another with its key was in the queue, too far away to be merged with
 	read        int64 // when the read(2) that took it was over
 }
 
@@ -114,10 +116,10 @@ type sim struct {
 	pids     []uint32 // free to be used again
 	nextPID  uint32
 	starts   uint64
-	deeds    []*deed    // by processes of the tree
-	others   []*deed    // by others, which change names
-	replaced bool       // a directory was renamed over another
-	links    bool       // paths may run through symbolic links
+	deeds    []*deed // by processes of the tree
+	others   []*deed // by others, which change names
+	replaced bool    // a directory was renamed over another
+	pushed   int
 	taken    []simEvent // that were read
 	barriers []int64    // when they were raised
 }
@@ -285,6 +287,11 @@ func (s *sim) push(e simEvent) bool {
 			return false
 		}
 	}
+	for i := range s.queue[:max(0, len(s.queue)-s.depth)] {
+		e.twin = e.twin || s.queue[i].sameKey(&e)
+	}
+	s.pushed++
+	e.serial = s.pushed
 	s.queue = append(s.queue, e)
 	return true
 }
@@ -461,7 +468,7 @@ func (s *sim) open(t *simThread) {
 		}
 		d := s.look(t.proc, c.step.a, true)
 		made := false
-		if d == nil && mode&openCreate != 0 {
+		if d == nil && mode&openCreate != 0 && t.proc.tree {
 			dir, name := s.walk(t.proc, c.step.a)
 			if dir == nil || !plain(name) || dir.find(name) != nil {
 				s.end(t)
@@ -546,6 +553,9 @@ func (s *sim) effect(t *simThread) bool {
 			return false
 		}
 		d := dir.find(name)
+		if c.step.op == doUnlink && !p.tree {
+			return false
+		}
 		if d == nil || d.inode.isDir() != (c.step.op == doRmdir) || len(d.inode.names) > 0 {
 			return false
 		}
@@ -585,7 +595,7 @@ func (s *sim) makeName(t *simThread) bool {
 		text = c.step.b
 	}
 	dir, name := s.walk(p, text)
-	if dir == nil || !plain(name) || dir.find(name) != nil {
+	if dir == nil || !plain(name) || dir.find(name) != nil || !p.tree && c.step.op != doMkdir {
 		return false
 	}
 	at := loc{dir: dir, name: name}
@@ -629,9 +639,12 @@ func (s *sim) rename(t *simThread) bool {
 	if d == nil || d.inode.isDir() && s.below(to, d.inode) || over != nil && over.inode.isDir() && s.below(from, over.inode) {
 		return false
 	}
+	if !p.tree && (!d.inode.isDir() || over != nil && !over.inode.isDir()) {
+		return false
+	}
 	w := want{kind: output.Rename, path: loc{dir: from, name: name}, target: loc{dir: to, name: toName}}
 	if over != nil && over.inode == d.inode {
-		if s.links && c.step.a != c.step.b {
+		if c.step.a != c.step.b {
 			return false // no text would tell it from a rename through a symbolic link
 		}
 		w.inferred = true

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,9 @@ func (d draws) n(n int) int {
 
 func (d draws) oneIn(n int) bool { return d.n(n) == n-1 }
 
+// simLinked are names that paths through symbolic links may end in.
+var simLinked = [...]string{"l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7"}
+
 var simNames = [...]string{"f", "a", "d", "b", "g"}
 
 // history does random steps.
@@ -41,7 +45,7 @@ func (m *model) history(d draws) {
 		s.depth = 1 + d.n(4)
 		m.join.depth = uint64(s.depth)
 	}
-	s.jitter, s.split, s.links = d.oneIn(4), d.oneIn(8), d.oneIn(2)
+	s.jitter, s.split = d.oneIn(4), d.oneIn(8)
 	step := rapid.Custom(func(t *rapid.T) bool {
 		return m.random(draws{t})
 	})
@@ -166,10 +170,13 @@ func (m *model) somePath(d draws, t *simThread, there, links bool) string {
 			return "fd:" + strings.TrimPrefix((s.path(dir) + slash + name)[len(s.path(f)):], "/")
 		}
 	case 3:
-		// With several threads nothing tells which of two names of one spelling
-		// a path through a symbolic link means.
-		if links && s.links && dir != s.root && t.proc.threads == 1 {
-			if d := s.look(t.proc, "/s", true); d != nil && d.inode == dir {
+		// Nothing tells which of two names of one spelling a path through a
+		// symbolic link means, if another thread or the next epoch has the other.
+		if d := s.look(t.proc, "/s", true); links && d != nil && d.inode == dir && dir != s.root {
+			if !there {
+				return "/s/" + simLinked[len(s.deeds)%len(simLinked)]
+			}
+			if slices.Contains(simLinked[:], name) {
 				return "/s/" + name
 			}
 		}

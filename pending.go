@@ -73,7 +73,7 @@ type call struct {
 	other int32 // exchange: the second event; -1: none
 	seen  bool  // prev is set
 	first bool  // it made the event, so that the queue orders it
-	made  bool  // it made the file, before which no other call can be in the event
+	made  bool  // it made the name: no other call in the event can have come before
 	maybe bool  // it may have been merged into an earlier event, which is not yet known
 	ready bool  // its event is found, or it is known to have none
 	done  bool
@@ -96,6 +96,7 @@ type process struct {
 	loader   int32 // same of the ELF interpreter, where the record does not name it; -1: none
 	root     bool
 	seen     bool
+	ready    bool
 	done     bool
 }
 

@@ -276,8 +276,8 @@ func (r *Recorder) Run(out func(*output.Record), flush func()) (*Result, error) 
 // growAfter is when a recording is taken for one that lasts. It then gets a ring
 // that holds what a tree does in several seconds, for when nothing drains it.
 const (
-	growAfter = 300 * time.Millisecond
-	growBytes = 32 << 20
+	growAfter = 500 * time.Millisecond
+	growBytes = 64 << 20
 )
 
 // settleIn does what is too slow for the start of a recording.
