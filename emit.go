@@ -280,7 +280,7 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	ok := true
 	switch {
 	case op == output.Symbolic:
-		from = append(j.path[0][:0], text...)
+		from, ok = append(j.path[0][:0], text...), len(text) > 0
 	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
 		// linkat of a descriptor: what it was opened as, by its inode.
 		from, ok = j.appendTemporary(j.path[0][:0], e.target)

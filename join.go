@@ -157,8 +157,13 @@ func (j *joiner) noteDir(e *event, i int32) {
 	}
 }
 
-func (j *joiner) file(f *ebpf.File) file {
+// file takes what a record with the given flags tells of a file. A path that was
+// cut is none.
+func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
 	fs := j.fs.ByDev(f.Dev)
+	if fs == 0 && flags&ebpf.Cut != 0 {
+		return file{}
+	}
 	out := file{mode: f.Mode, name: j.now.put(f.Name), walk: j.now.put(f.Walk)}
 	if fs != 0 {
 		out.self = fan.Inode{Ino: f.Ino, Gen: f.Gen, FS: fs}
@@ -180,7 +185,7 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
 			return // its fork record was lost, which is counted
 		}
-		p.image, p.interp = j.file(&r.Image), j.file(&r.Interp)
+		p.image, p.interp = j.file(&r.Image, r.Flags), j.file(&r.Interp, r.Flags)
 		p.comm, p.filename, p.args = j.now.put(r.Comm), j.now.put(r.Filename), j.now.put(r.Args)
 	case ebpf.Exit:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil || !j.tree.Gone(p.proc, r.Time, r.Status) {
@@ -207,7 +212,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 	}
 	c := call{Header: r.Header, proc: proc, op: r.Op, flags: r.Flags, fmode: r.FMode, event: -1, other: -1}
 	for i := range c.file {
-		c.file[i] = j.file(&r.File[i])
+		c.file[i] = j.file(&r.File[i], r.Header.Flags)
 		c.text[i] = j.now.put(r.Text[i])
 	}
 	j.now.calls = append(j.now.calls, c)
