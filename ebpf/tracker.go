@@ -19,7 +19,7 @@ type Options struct {
 	Free        bool // tell when the kernel forgets a process
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
-	CallRing    int  // bytes, a power of two; 0: 2 MiB, and Grow adds to it
+	CallRing    int  // bytes, a power of two; 0: 4 MiB, and Grow adds to it
 }
 
 // Lost counts what the kernel side could not deliver.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -77,7 +76,7 @@ func TestRecorderOnTmpfs(t *testing.T) {
 	}
 }
 
-// A recorder that does not run for a while must catch up, or say that it could not.
+// A recorder that does not run for a while must catch up: nothing is lost.
 func TestStoppedRecorder(t *testing.T) {
 	fanrec := recorder(t)
 	n, stop := fullSizes, 5*time.Second
@@ -87,12 +86,7 @@ func TestStoppedRecorder(t *testing.T) {
 	for _, kind := range storms(build(t), n) {
 		t.Run(kind.name, func(t *testing.T) {
 			s := kind.in(t.TempDir())
-			got := record(t, fanrec, s, stop)
-			if got.code == 125 {
-				mustAdmit(t, s, got)
-				return
-			}
-			mustBeRight(t, s, got)
+			mustBeRight(t, s, record(t, fanrec, s, stop))
 		})
 	}
 }
@@ -232,16 +226,6 @@ func mustBeRight(t *testing.T, s storm, got result) {
 		t.Errorf("exit status %d, complete %v, poisoned %v, stderr:\n%s", got.code, got.log.Complete, got.log.Poisoned, got.stderr)
 	}
 	report(t, Check(s.Want(), got.log.Records))
-}
-
-// mustAdmit fails the test unless the log says in every way that it is not complete, and has no record made up.
-func mustAdmit(t *testing.T, s storm, got result) {
-	t.Helper()
-	t.Logf("incomplete: %s", got.stderr)
-	if got.log.Complete || !got.log.Poisoned || !strings.Contains(got.stderr, "INCOMPLETE") {
-		t.Errorf("does not say so: complete %v, poisoned %v, stderr:\n%s", got.log.Complete, got.log.Poisoned, got.stderr)
-	}
-	report(t, Plausible(s.Want(), got.log.Records))
 }
 
 func report(t *testing.T, errs []error) {
