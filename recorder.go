@@ -277,7 +277,7 @@ func (r *Recorder) Run(out func(*output.Record), flush func()) (*Result, error) 
 // that holds what a tree does in several seconds, for when nothing drains it.
 const (
 	growAfter = 500 * time.Millisecond
-	growBytes = 64 << 20
+	growBytes = 32 << 20
 )
 
 // settleIn does what is too slow for the start of a recording.

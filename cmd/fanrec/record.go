@@ -247,6 +247,7 @@ func record(f *recordFlags, argv []string) error {
 	}
 	// What loading leaves behind is not worth a collection before the command runs.
 	gc := debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
 	rec, err := fanrec.New(opts)
 	if err != nil {
 		return explain(err)
@@ -254,10 +255,7 @@ func record(f *recordFlags, argv []string) error {
 	defer rec.Close()
 	// Recording is one loop: a second processor would only cost.
 	runtime.GOMAXPROCS(1)
-	time.AfterFunc(time.Second, func() {
-		debug.SetGCPercent(gc)
-		debug.SetMemoryLimit(memoryLimit)
-	})
+	time.AfterFunc(time.Second, func() { debug.SetGCPercent(gc) })
 
 	file, err := openLog(f.output, command.As)
 	if err != nil {

@@ -38,6 +38,7 @@ func Tools(fanrec string) []Tool {
 			return exec.Command("fatrace", "-o", log)
 		}},
 		{Name: "opensnoop.bt", Beside: opensnoop},
+		{Name: "auditd", Beside: auditd},
 	}
 }
 
@@ -51,6 +52,37 @@ exec bpftrace -o "$0" "$(command -v opensnoop.bt)"`
 	return cmd
 }
 
+// auditd is the audit daemon of the machine, with rules for the calls that fanrec records. The rules are there only
+// while it runs; the one that is left behind spares new processes the context that the kernel gives to each once auditing
+// was ever on. The time of the kernel's own thread that feeds the daemon is in nobody's account.
+func auditd(log string) *exec.Cmd {
+	const script = `conf=$(mktemp -d) daemon=
+finish() { auditctl -D; auditctl -e 0; auditctl -a never,task; kill $daemon; wait $daemon; rm -r "$conf"; }
+trap 'finish >/dev/null; exit' INT
+cat >"$conf/auditd.conf" <<END
+log_file = $0
+log_format = RAW
+flush = NONE
+max_log_file = 4000
+max_log_file_action = IGNORE
+space_left = 75
+space_left_action = IGNORE
+admin_space_left = 50
+admin_space_left_action = IGNORE
+disk_full_action = IGNORE
+disk_error_action = IGNORE
+END
+auditctl -D >/dev/null
+auditctl -b 65536 >/dev/null
+auditctl -a always,exit -F arch=b64 -F success=1 \
+  -S open,openat,openat2,creat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat \
+  -S mknod,mknodat,link,linkat,symlink,symlinkat,truncate,chdir,fchdir,execve,execveat >/dev/null
+auditd -n -c "$conf" >/dev/null &
+daemon=$!
+while :; do wait $daemon; done`
+	return exec.Command("bash", "-c", script, log)
+}
+
 // Installed returns an error if the tool is not on this machine.
 func (t Tool) Installed() error {
 	needs := []string{t.Name}
@@ -61,6 +93,8 @@ func (t Tool) Installed() error {
 		needs = t.Wrap("", nil)[:1]
 	case t.Name == "opensnoop.bt":
 		needs = append(needs, "bpftrace")
+	case t.Name == "auditd":
+		needs = append(needs, "auditctl")
 	}
 	for _, name := range needs {
 		if _, err := exec.LookPath(name); err != nil {
