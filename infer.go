@@ -38,9 +38,12 @@ func (j *joiner) settle() {
 			continue
 		}
 		p, _ := j.tree.Owner(e.pid, j.closed)
+		last, _ := j.tree.Owner(e.pid, j.after)
 		switch {
 		case !j.calls, j.closed-e.end > holdTime, e.left() == 0 && j.closed-e.end > maybeTime:
 			e.settled = true
+		case p != last:
+			// The number is changing hands: wait until it has.
 		case p == nil:
 			// The pid belongs to somebody outside of the tree, and every call
 			// of who had it before has returned.
@@ -54,6 +57,10 @@ func (j *joiner) settle() {
 		if e.settled && !e.outside && j.calls && e.mask&bitOpenExec != 0 {
 			// Opened for an execve that failed, or for one whose record has it.
 			e.claimed |= bitOpen | bitOpenExec
+		}
+		if e.settled && !e.outside && e.left() == bitOpen && e.mixed {
+			// Which of several threads made which event cannot be known.
+			e.claimed |= bitOpen
 		}
 		if e.settled && !e.outside && e.left() == 0 {
 			e.done = true
@@ -77,18 +84,13 @@ func (j *joiner) decide(all bool) {
 		e := &j.now.events[choice]
 		c.first = choice == c.event && e.maybes == 1 && c.Flags&ebpf.Alone != 0 && e.anchor == 0 && e.mask&(bitOpenExec|bitCreate) == 0
 		c.event = choice
+		c.made = c.op != ebpf.OpOpen && e.maybe&bitCreate != 0 && (c.op != ebpf.OpLink || e.comesFirst(c))
 		e.claimed |= e.maybe
-		at, thread := c.Time, c.TID
-		if c.Flags&ebpf.Alone == 0 {
-			// Calls of other threads may have changed places with it.
-			for k := range j.now.calls {
-				o := &j.now.calls[k]
-				if o.ID == c.ID && o.file[0].self == c.file[0].self && o.Time > at && possible(e, o.Time, o.prev) {
-					at, thread = o.Time, o.TID
-				}
-			}
+		at := c.Time
+		if e.mixed {
+			at = max(at, e.late) // calls of other threads may have changed places with it
 		}
-		e.seen(at, thread)
+		e.seen(at, c.TID)
 	}
 }
 
@@ -101,7 +103,7 @@ func (j *joiner) latest(c *call) (choice int32, wait bool) {
 	consider := func(i int32) {
 		e := &j.now.events[i]
 		if e.pid != key.pid || e.target != key.target || e.dir != key.dir || e.maybe == 0 ||
-			!bytes.Equal(j.now.get(e.name), j.now.get(key.name)) || !possible(e, c.Time, c.prev) {
+			!bytes.Equal(j.now.get(e.name), j.now.get(key.name)) || !e.possible(c.proc, c.Time, c.prev) {
 			return
 		}
 		wait = wait || !e.settled && !e.done

@@ -60,14 +60,17 @@ type joiner struct {
 	remap      []int32
 	targets    index
 	names      index
-	matched    bool   // what was sealed is matched
-	seq        uint64 // of the next event
-	depth      uint64 // mergeDepth, of which a test has less
-	begin      uint64 // place in the queue where the epoch began that seal ended
-	sealed     int    // so many events are in front of the last barrier
-	floor      int64  // a barrier was raised at this time, in front of what is read next
-	closed     int64  // every call that returned by then has its event among the sealed
-	after      int64  // all sealed events were queued before this time
+	births     index
+	renames    []int32 // sealed events of the tree
+	chdirs     []int32 // calls of processes with several threads
+	matched    bool    // what was sealed is matched
+	seq        uint64  // of the next event
+	depth      uint64  // mergeDepth, of which a test has less
+	begin      uint64  // place in the queue where the epoch began that seal ended
+	sealed     int     // so many events are in front of the last barrier
+	floor      int64   // a barrier was raised at this time, in front of what is read next
+	closed     int64   // every call that returned by then has its event among the sealed
+	after      int64   // all sealed events were queued before this time
 	ops        []op
 	changers   []changer // for agree
 	used       []use
@@ -263,7 +266,7 @@ func (j *joiner) release(all bool) {
 	j.resolve(all)
 	limit := j.limit(all)
 	j.collect()
-	j.agree()
+	j.agree(limit)
 	for i := range j.ops {
 		// What follows a directory that must be looked up waits for that.
 		if j.ops[i].key >= limit || j.forgot {

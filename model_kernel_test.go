@@ -119,6 +119,7 @@ type sim struct {
 	deeds    []*deed // by processes of the tree
 	others   []*deed // by others, which change names
 	replaced bool    // a directory was renamed over another
+	reused   bool    // a pid was
 	pushed   int
 	taken    []simEvent // that were read
 	barriers []int64    // when they were raised
@@ -341,6 +342,7 @@ func (s *sim) spawn(parent *simProc, again bool) *simThread {
 	p.id.Start = s.starts
 	if n := len(s.pids); again && n > 0 {
 		p.id.TGID = s.pids[n-1]
+		s.reused = true
 		s.pids = s.pids[:n-1]
 	} else {
 		p.id.TGID = s.nextPID
@@ -696,6 +698,7 @@ func (s *sim) reply(t *simThread) {
 	s.end(t)
 	h := s.head(t)
 	c.deed.exit, t.told = h.Time, h.Time
+	c.deed.threads = t.proc.threads
 	if !t.proc.tree {
 		return
 	}

@@ -28,6 +28,14 @@ func (j *joiner) unknown() []fan.Inode {
 				j.needEvent(int32(i))
 			}
 		}
+		for i := range j.now.calls {
+			c := &j.now.calls[i]
+			for k := range c.text {
+				if !c.ready && bytes.HasPrefix(j.now.get(c.text[k]), []byte("..")) {
+					j.need(c.file[k].self)
+				}
+			}
+		}
 		if len(j.asked) > 0 {
 			return j.asked
 		}

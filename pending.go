@@ -39,22 +39,27 @@ type event struct {
 	begin  int64 // the read(2) that returned it began and ended at these times:
 	end    int64 // what was merged into it had happened before end
 
-	claimed uint32 // bits that calls explain
-	maybe   uint32 // bits that calls explain which may belong to an earlier event
-	maybes  int32  // so many calls
-	anchor  int64  // the earliest call that is certainly in it returned then; 0: none
-	thread  uint32 // that call's thread
-	named   int64  // what it made was used by a call that returned then; 0: none
-	bound   int64  // it was queued before this time
-	applied uint32 // bits that the directory graph knows of
-	linked  bool   // a link call is in it
-	pinned  bool   // something that waits refers to it
-	outside bool   // by a process outside of the tree; only changes of directories are kept
-	settled bool   // no call will come that explains the rest
-	done    bool   // everything in it is released
-	// Neighbours in the two indexes, -1 at the end.
-	nextTarget, nextName int32
-	moved                int32 // the rename of the same directory before this one; -1: none
+	claimed uint32            // bits that calls explain
+	maybe   uint32            // bits that calls explain which may belong to an earlier event
+	maybes  int32             // so many calls
+	owner   *proctree.Process // whose call or exec is in it
+	over    int64             // the last call that was found in it returned then
+	late    int64             // the last open that may be in it returned then
+	mixed   bool              // opens of several threads may be in it
+	made    bool              // the call that made the file is in it
+	anchor  int64             // the earliest call that is certainly in it returned then; 0: none
+	thread  uint32            // that call's thread
+	named   int64             // what it made was used by a call that returned then; 0: none
+	bound   int64             // it was queued before this time
+	applied uint32            // bits that the directory graph knows of
+	linked  bool              // a link call is in it
+	pinned  bool              // something that waits refers to it
+	outside bool              // by a process outside of the tree; only changes of directories are kept
+	settled bool              // no call will come that explains the rest
+	done    bool              // everything in it is released
+	// Neighbours in the indexes, -1 at the end.
+	nextTarget, nextName, nextBirth int32
+	moved                           int32 // the rename of the same directory before this one; -1: none
 }
 
 func (e *event) unexplained() uint32 { return e.mask & explain &^ e.claimed }

@@ -101,7 +101,7 @@ func (t *Tree) Gone(p *Process, at int64, status uint32) bool {
 }
 
 // Saw notes a record of a process and returns the time of the thread's
-// previous record, or that of the fork.
+// previous record, or one before which the thread was not there.
 func (p *Process) Saw(h *ebpf.Header) int64 {
 	alone := h.Flags&ebpf.Alone != 0
 	if alone && p.threads == nil {
@@ -114,7 +114,7 @@ func (p *Process) Saw(h *ebpf.Header) int64 {
 	}
 	last, ok := p.threads[h.TID]
 	if !ok {
-		last = p.Forked
+		last = max(p.Forked, p.Replies) // when there was one thread this one was not yet made
 	}
 	p.threads[h.TID] = h.Time
 	p.Last, p.Alone = h.Time, alone
