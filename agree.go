@@ -177,17 +177,16 @@ func (j *joiner) moveOne(limit int64) bool {
 		j.used = j.uses(j.used[:0], &j.ops[i])
 		for _, u := range j.used {
 			c := j.changerOf(u.place)
-			switch {
-			case !c.contested, !c.known:
-			case u.before != u.after && c.is == u.after:
-				// Somebody uses already what this makes.
-				if j.moveBack(i, u.place, u.after, true) {
-					return true
-				}
-			case !u.any && c.is != u.before:
-				if j.moveBack(i, u.place, u.before, false) || complete && (j.bringForward(i, u, c.is) || j.moveFree(i, u.place, u.before)) {
-					return true
-				}
+			if !c.contested || !c.known {
+				continue
+			}
+			// Somebody uses already what this makes.
+			if u.before != u.after && c.is == u.after && j.moveBack(i, u.place, u.after, true) {
+				return true
+			}
+			if !u.any && c.is != u.before && (j.moveBack(i, u.place, u.before, false) ||
+				complete && (j.bringForward(i, u, c.is) || j.moveFree(i, u.place, u.before))) {
+				return true
 			}
 		}
 		for _, u := range j.used {
@@ -211,7 +210,7 @@ func (j *joiner) moveBack(i int, place uint64, file fan.Inode, used bool) bool {
 		for _, u := range j.uses(nil, &j.ops[k]) {
 			switch {
 			case u.place != place:
-			case used && u.before == file:
+			case used && u.before == file && (to < 0 || u.after == file):
 				to = k
 			case used:
 				return to >= 0 && j.moveOp(i, to, since)

@@ -132,13 +132,16 @@ func (j *joiner) emitCall(c *call) {
 		e = &j.now.events[c.event]
 		j.setHandle(e.target)
 		if j.maker(c) {
-			j.rec.Time = min(c.Time, e.bound) + j.clock
+			j.rec.Time = max(min(c.Time, e.bound), c.prev) + j.clock
 		}
 	}
 	switch c.op {
 	case ebpf.OpOpen:
 		j.emitOpen(c, e)
 	case ebpf.OpChdir:
+		if c.Flags&ebpf.Alone == 0 {
+			c.proc.Went, c.proc.Goer = c.Time, c.TID
+		}
 		if path, ok := j.appendFile(j.path[0][:0], &c.file[0]); ok {
 			j.path[0] = path
 			j.setHandle(c.file[0].self)

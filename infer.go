@@ -20,6 +20,17 @@ func (e *event) held() bool {
 	return !e.outside && !e.done && !e.settled && e.unexplained() != 0
 }
 
+// awaits tells whether a call may still return that was merged into an event
+// of which all is released. Without the event it would be taken for one that
+// made a later event of the same name, and date that too early.
+func (j *joiner) awaits(e *event) bool {
+	if e.outside || !j.calls || j.closed-e.end > maybeTime {
+		return false
+	}
+	p, _ := j.tree.Owner(e.pid, e.end)
+	return p != nil && !(p.Exited && p.Exit <= j.closed) && (p.Replies <= e.end || p.Replies > j.closed)
+}
+
 // left returns the bits for which no call will come.
 func (e *event) left() uint32 { return e.unexplained() &^ e.maybe }
 
@@ -70,15 +81,21 @@ func (j *joiner) settle() {
 
 // decide places the calls of which it was not certain that they are in their
 // events, when no more calls can come that may have made these; with all, none
-// will. Each event was made by somebody: the latest calls that can be are taken.
+// will. Each event was made by somebody: the latest calls that can be are taken,
+// so a call waits for those behind it that wait.
 func (j *joiner) decide(all bool) {
+	j.round++
 	for i := len(j.now.calls) - 1; i >= 0; i-- {
 		c := &j.now.calls[i]
 		if !c.maybe {
 			continue
 		}
 		choice, wait := j.latest(c)
-		if c.maybe = wait && !all; c.maybe || choice < 0 {
+		if c.maybe = wait && !all; c.maybe {
+			j.rivals(c, func(e *event, _ int32) { e.awaited = j.round })
+			continue
+		}
+		if choice < 0 {
 			continue
 		}
 		e := &j.now.events[choice]
@@ -94,30 +111,38 @@ func (j *joiner) decide(all bool) {
 	}
 }
 
-// latest returns the last event without a call, -1 if there is none, of those
-// that the kernel would have merged a call into, and whether calls can still
-// come for one of them.
-func (j *joiner) latest(c *call) (choice int32, wait bool) {
+// rivals calls fn for the events that a call of which it is not certain may be in.
+func (j *joiner) rivals(c *call, fn func(e *event, i int32)) {
 	key := &j.now.events[c.event]
-	choice = -1
 	consider := func(i int32) {
 		e := &j.now.events[i]
-		if e.pid != key.pid || e.target != key.target || e.dir != key.dir || e.maybe == 0 ||
-			!bytes.Equal(j.now.get(e.name), j.now.get(key.name)) || !e.possible(c.proc, c.Time, c.prev) {
-			return
-		}
-		wait = wait || !e.settled && !e.done
-		// The open of an exec needs no call.
-		if e.maybe&^e.claimed != 0 && e.mask&bitOpenExec == 0 {
-			choice = i
+		if e.pid == key.pid && e.target == key.target && e.dir == key.dir && e.maybe != 0 &&
+			bytes.Equal(j.now.get(e.name), j.now.get(key.name)) && e.possible(c.proc, c.Time, c.prev) {
+			fn(e, i)
 		}
 	}
 	if c.op != ebpf.OpOpen {
 		consider(c.event)
-		return choice, wait
+		return
 	}
 	for i := j.targets.first(targetHash(key.pid, key.target)); i >= 0; i = j.now.events[i].nextTarget {
 		consider(i)
 	}
+}
+
+// latest returns the last event without a call, -1 if there is none, of those
+// that the kernel would have merged a call into, and whether calls can still
+// come for one of them.
+func (j *joiner) latest(c *call) (choice int32, wait bool) {
+	choice = -1
+	// Not for ever: there is always one behind while a file is opened all the time.
+	patient := j.closed-c.Time < maybeTime
+	j.rivals(c, func(e *event, i int32) {
+		wait = wait || !e.settled && !e.done || patient && e.awaited == j.round
+		// The open of an exec needs no call.
+		if e.maybe&^e.claimed != 0 && e.mask&bitOpenExec == 0 {
+			choice = i
+		}
+	})
 	return choice, wait
 }

@@ -68,9 +68,10 @@ type joiner struct {
 	depth      uint64  // mergeDepth, of which a test has less
 	begin      uint64  // place in the queue where the epoch began that seal ended
 	sealed     int     // so many events are in front of the last barrier
-	floor      int64   // a barrier was raised at this time, in front of what is read next
+	floor      int64   // what is read next was queued after this time
 	closed     int64   // every call that returned by then has its event among the sealed
 	after      int64   // all sealed events were queued before this time
+	round      uint64  // of decide
 	ops        []op
 	changers   []changer // for agree
 	used       []use
@@ -117,7 +118,9 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		j.faults.Overflow++
 		return
 	}
-	outside := !j.tree.Had(uint32(ev.PID))
+	since, inside := j.tree.Since(uint32(ev.PID))
+	outside := !inside
+	j.floor = max(j.floor, since) // what is behind it in the queue is later, too
 	if outside && (mask&bitDir == 0 || mask&(bitCreate|bitDelete|bitRename) == 0) {
 		return
 	}
@@ -280,7 +283,12 @@ func (j *joiner) release(all bool) {
 	if j.sealed < len(j.now.events) {
 		next = j.now.events[j.sealed].seq
 	}
-	j.remap = move(&j.spare, &j.now, j.begin, j.remap)
+	for i := range j.now.events {
+		if e := &j.now.events[i]; e.done {
+			e.kept = e.seq >= j.begin || j.awaits(e)
+		}
+	}
+	j.remap = move(&j.spare, &j.now, j.remap)
 	// Back again: one of the two stays as small as what survives.
 	j.now.replace(&j.spare)
 	j.spare.reset()

@@ -126,8 +126,11 @@ func (j *joiner) match() {
 		}
 	}
 	each(j.matchCreate)
+	j.raise()
 	each(func(c *call) { j.matchName(c, true) })
+	j.raise()
 	each(func(c *call) { j.matchName(c, false) })
+	j.raise()
 	p := 0
 	each(func(c *call) {
 		p = j.matchExecs(p, c.Time)
@@ -144,6 +147,17 @@ func (j *joiner) match() {
 	}
 }
 
+// raise makes use of what is known of the times after which events were queued:
+// what is behind one in the queue is later, too.
+func (j *joiner) raise() {
+	floor := int64(0)
+	for i := range j.now.events[:j.sealed] {
+		e := &j.now.events[i]
+		floor = max(floor, e.floor)
+		e.floor = floor
+	}
+}
+
 // see notes which record of a thread was before which.
 func (j *joiner) see(calls []call) {
 	j.chdirs = j.chdirs[:0]
@@ -156,7 +170,8 @@ func (j *joiner) see(calls []call) {
 			}
 			// execve gives the thread that calls it the number of the first one.
 			alone := r.proc.Alone
-			if r.prev, r.seen = r.proc.Saw(&r.Header), true; !alone {
+			r.seen = true
+			if r.prev, _ = r.proc.Saw(&r.Header); !alone {
 				r.prev = r.proc.Forked
 			}
 		}
@@ -165,7 +180,11 @@ func (j *joiner) see(calls []call) {
 		c := &calls[i]
 		execs(c.Time)
 		if !c.seen {
-			c.prev, c.seen = c.proc.Saw(&c.Header), true
+			var sole bool
+			c.seen = true
+			if c.prev, sole = c.proc.Saw(&c.Header); !sole {
+				c.Flags &^= ebpf.Alone
+			}
 		}
 		if c.op == ebpf.OpChdir && c.Flags&ebpf.Alone == 0 {
 			j.chdirs = append(j.chdirs, int32(i))
@@ -356,7 +375,7 @@ func (j *joiner) matchCreate(c *call) {
 // claim joins a call with its event.
 func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 	e := &j.now.events[i]
-	c.event, e.owner = i, c.proc
+	c.event = i
 	if !certain {
 		// It may have been merged into an event that was read before, and the
 		// call that made this one has not returned: it orders nothing.
@@ -366,7 +385,11 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 		return
 	}
 	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
-	e.over = c.Time
+	if c.made || bits&bitCreate != 0 && e.mask&bitDelete == 0 && e.claimed == 0 {
+		// Nothing can have happened to the name before that call began.
+		e.floor = max(e.floor, c.prev+1)
+	}
+	e.owner, e.over = c.proc, c.Time
 	e.claimed |= bits
 }
 
@@ -453,8 +476,11 @@ func (j *joiner) matchName(c *call, sure bool) {
 	if c.op == ebpf.OpLink {
 		j.now.events[b.event].linked = true
 	}
-	if c.op == ebpf.OpRename && c.flags&unix.RENAME_EXCHANGE != 0 {
-		j.matchExchange(c)
+	if c.op == ebpf.OpRename {
+		j.back(&j.now.events[b.event])
+		if c.flags&unix.RENAME_EXCHANGE != 0 {
+			j.matchExchange(c)
+		}
 	}
 }
 
@@ -469,9 +495,34 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 		if !e.possible(c.proc, c.Time, c.prev) {
 			continue
 		}
+		if bit == bitCreate && c.op != ebpf.OpLink && c.Flags&ebpf.Alone == 0 && j.queuedBy(i, c.prev) {
+			continue // another thread's
+		}
 		b.consider(i, score, (e.claimed|e.maybe)&bit != 0)
 	}
 	return b
+}
+
+// queuedBy tells whether an event was in the queue at a time: something behind
+// it was done by then. It does not look far.
+func (j *joiner) queuedBy(i int32, at int64) bool {
+	const far = 64
+	for k := range j.now.events[i+1 : min(int(i)+far, j.sealed)] {
+		if e := &j.now.events[int(i)+1+k]; e.over != 0 && e.over <= at {
+			return true
+		}
+	}
+	return false
+}
+
+// back notes that a rename brought a file to a name that the process had
+// removed: it can remove it again.
+func (j *joiner) back(o *event) {
+	for i := j.names.first(nameHash(uint64(o.pid), j.now.get(o.to))); i >= 0; i = j.now.events[i].nextName {
+		if e := &j.now.events[i]; e.seq < o.seq && e.mask&bitDelete != 0 && e.target == o.target && e.dir == o.newDir && bytes.Equal(j.now.get(e.name), j.now.get(o.to)) {
+			e.linked = true
+		}
+	}
 }
 
 // scoreName tells how well an event fits a call, below 0 if it does not.
@@ -527,6 +578,9 @@ func (j *joiner) scoreDir(c *call, e *event, text []byte, base, dir fan.Inode) i
 // astray tells whether another thread may have gone elsewhere between what a
 // call did and its return, which says what its path was relative to.
 func (j *joiner) astray(c *call) bool {
+	if c.proc.Went > c.prev && c.proc.Goer != c.TID {
+		return true
+	}
 	for _, i := range j.chdirs {
 		if o := &j.now.calls[i]; o.proc == c.proc && o.TID != c.TID && o.Time > c.prev && o.Time < c.Time {
 			return true

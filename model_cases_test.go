@@ -39,9 +39,6 @@ func (m *model) play(t *testing.T, script string) {
 			t.Fatalf("%q: %v", line, err)
 		}
 		m.do(st)
-		if st.who == -1 && showState != nil {
-			m.show(line)
-		}
 	}
 }
 
@@ -68,14 +65,11 @@ func TestPlay(t *testing.T) {
 	if file == "" {
 		t.Skip("HISTORY names no file")
 	}
-	showState = t.Logf
-	defer func() { showState = nil }()
+	onRecord = func(m *model, st step) { m.show(t, st) }
+	defer func() { onRecord = nil }()
 	m := playFile(t, file)
 	t.Log(m.story())
 }
-
-// showState, if it is set, is told what the joiner holds.
-var showState func(format string, args ...any)
 
 func playFile(t *testing.T, file string) *model {
 	script, err := os.ReadFile(file)
@@ -89,20 +83,20 @@ func playFile(t *testing.T, file string) *model {
 	return m
 }
 
-func (m *model) show(line string) {
+func (m *model) show(t *testing.T, st step) {
 	j := m.join
-	showState("%s: closed %d, sealed %d, asked %v, %d records", line, j.closed, j.sealed, m.asked, len(m.log))
+	t.Logf("%v: closed %d, sealed %d, asked %v, %d records", st, j.closed, j.sealed, m.asked, len(m.log))
 	for i := range j.now.events {
 		e := &j.now.events[i]
-		showState("   event %d mask %x pid %d name %s to %s dir %v target %v claimed %x maybe %x anchor %d named %d bound %d begin %d end %d floor %d outside %v done %v settled %v mixed %v",
+		t.Logf("   event %d mask %x pid %d name %s to %s dir %v target %v claimed %x maybe %x anchor %d named %d bound %d begin %d end %d floor %d outside %v done %v settled %v mixed %v",
 			e.seq, e.mask, e.pid, j.now.get(e.name), j.now.get(e.to), e.dir, e.target, e.claimed, e.maybe, e.anchor, e.named, e.bound, e.begin, e.end, e.floor, e.outside, e.done, e.settled, e.mixed)
 	}
 	for i := range j.now.calls {
 		c := &j.now.calls[i]
-		showState("   call %d op %d pid %d prev %d %s %s event %d first %v made %v maybe %v ready %v alone %v",
+		t.Logf("   call %d op %d pid %d prev %d %s %s event %d first %v made %v maybe %v ready %v alone %v",
 			c.Time, c.op, c.ID.TGID, c.prev, j.now.get(c.text[0]), j.now.get(c.text[1]), c.event, c.first, c.made, c.maybe, c.ready, c.Flags&ebpf.Alone != 0)
 	}
 	for _, o := range j.ops {
-		showState("   op %+v", o)
+		t.Logf("   op %+v", o)
 	}
 }

@@ -54,6 +54,7 @@ type deed struct {
 	final     loc  // and another, when it returned
 	made      bool // it made an event; else it was merged into an earlier one, or makes none
 	event     simEvent
+	swapped   bool  // told by the name of another thread's open
 	threads   int   // of the process when it returned
 	prev      int64 // when its thread's last call returned
 	told      int   // records seen
@@ -358,7 +359,8 @@ func check(r *replay, deeds []*deed, log []told, before func(a, b *deed) int) er
 		}
 		d.told++
 		if d.told == 1 {
-			if why := r.allows(d); why != "" && !r.late(d) {
+			d.swapped = r.swapped(d, rec)
+			if why := r.allows(d); why != "" && !r.late(d) && !d.swapped {
 				return fmt.Errorf("record %d, %v: %s", i, rec, why)
 			}
 			order = append(order, d)
@@ -376,7 +378,7 @@ func check(r *replay, deeds []*deed, log []told, before func(a, b *deed) int) er
 	var which *deed
 	for i := len(order) - 1; i >= 0; i-- {
 		d := order[i]
-		if least < d.entry && !r.sim.reused && !r.long(which) && !r.long(d) {
+		if least < d.entry && !r.sim.reused && !r.long(which) && !r.long(d) && !d.swapped && !which.swapped {
 			return fmt.Errorf("%v stands before %v, which was over when it began", d, which)
 		}
 		if d.exit < least {
@@ -392,14 +394,38 @@ func (r *replay) fits(d *deed, rec *told) func(late bool) string {
 	return func(late bool) string {
 		w := &d.wants[d.told]
 		path, target := r.path(w.path), r.path(w.target)
-		if !r.long(d) && (path != rec.path && rec.path != r.path(d.other) && rec.path != r.path(d.final)) || (target != rec.target && rec.target != r.path(d.otherTo)) {
+		if (path != rec.path && rec.path != r.path(d.other) && rec.path != r.path(d.final) && !r.swapped(d, rec)) || (target != rec.target && rec.target != r.path(d.otherTo)) {
 			return fmt.Sprintf("%v has the path %s", d, strings.TrimSpace(path+" "+target))
 		}
-		if s := r.allows(d); d.told == 0 && s != "" && !(late && r.late(d)) {
+		if s := r.allows(d); d.told == 0 && s != "" && !(late && r.late(d)) && !r.swapped(d, rec) {
 			return fmt.Sprintf("%v: %s", d, s)
 		}
 		return ""
 	}
+}
+
+// swapped tells whether a record of an open has the name that another thread
+// opened the same file by at the same time: the events do not say which thread
+// made which.
+func (r *replay) swapped(d *deed, rec *told) bool {
+	if d.step.op != doOpen {
+		return false
+	}
+	for _, o := range r.sim.deeds {
+		if o.proc == d.proc && o.thread != d.thread && o.step.op == doOpen && o.inode() == d.inode() && o.entry < d.exit && d.entry < o.exit &&
+			(rec.path == r.path(o.wants[0].path) || rec.path == r.path(o.other) || rec.path == r.path(o.final)) {
+			return true
+		}
+	}
+	return false
+}
+
+// inode is what a deed made or used.
+func (d *deed) inode() *simInode {
+	if d.does.make != nil {
+		return d.does.make
+	}
+	return d.does.need
 }
 
 // long tells whether a call was under way over several epochs: the event that

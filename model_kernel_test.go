@@ -646,8 +646,8 @@ func (s *sim) rename(t *simThread) bool {
 	}
 	w := want{kind: output.Rename, path: loc{dir: from, name: name}, target: loc{dir: to, name: toName}}
 	if over != nil && over.inode == d.inode {
-		if c.step.a != c.step.b {
-			return false // no text would tell it from a rename through a symbolic link
+		if c.step.a != c.step.b || c.step.a[0] != '/' {
+			return false // nothing would tell it from a rename through a symbolic link, or from where the directory moved
 		}
 		w.inferred = true
 		// Two names of one file: it succeeds, does nothing and tells nobody, so

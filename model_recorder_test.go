@@ -369,6 +369,9 @@ func parseStep(line string) (step, error) {
 	return s, nil
 }
 
+// onRecord, if it is set, is called after each step of the recorder.
+var onRecord func(*model, step)
+
 // do does a step.
 func (m *model) do(st step) {
 	m.steps = append(m.steps, st)
@@ -376,6 +379,9 @@ func (m *model) do(st step) {
 	switch st.who {
 	case -1:
 		m.record(st.n)
+		if onRecord != nil {
+			onRecord(m, st)
+		}
 		return
 	case -2:
 		s.now += int64(st.n) * 1e6

@@ -255,7 +255,7 @@ func (m *model) shrink() *model {
 			size /= 2
 		}
 	}
-	short.steps = steps
+	short.given = steps
 	return short
 }
 
@@ -273,7 +273,7 @@ func (m *model) story() string {
 	if s.split {
 		fmt.Fprintln(&b, "split")
 	}
-	for _, st := range m.steps {
+	for _, st := range m.given {
 		fmt.Fprintln(&b, st)
 	}
 	fmt.Fprintln(&b, "---", m.verdict())

@@ -149,7 +149,7 @@ func (j *joiner) collect() {
 		o := op{key: c.Time, tie: noTie, kind: opCall, i: int32(i)}
 		if j.maker(c) {
 			e := &j.now.events[c.event]
-			o.key, o.tie = min(c.Time, e.bound), e.tie()
+			o.key, o.tie = max(min(c.Time, e.bound), c.prev), e.tie()
 			if c.made {
 				o.tie--
 			}

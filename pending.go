@@ -42,6 +42,7 @@ type event struct {
 	claimed uint32            // bits that calls explain
 	maybe   uint32            // bits that calls explain which may belong to an earlier event
 	maybes  int32             // so many calls
+	awaited uint64            // the last round of decide in which a call that it may belong to had to wait
 	owner   *proctree.Process // whose call or exec is in it
 	over    int64             // the last call that was found in it returned then
 	late    int64             // the last open that may be in it returned then
@@ -52,11 +53,12 @@ type event struct {
 	named   int64             // what it made was used by a call that returned then; 0: none
 	bound   int64             // it was queued before this time
 	applied uint32            // bits that the directory graph knows of
-	linked  bool              // a link call is in it
+	linked  bool              // a link call is in it, or a rename made what it removed again
 	pinned  bool              // something that waits refers to it
 	outside bool              // by a process outside of the tree; only changes of directories are kept
 	settled bool              // no call will come that explains the rest
 	done    bool              // everything in it is released
+	kept    bool              // and yet it is kept
 	// Neighbours in the indexes, -1 at the end.
 	nextTarget, nextName, nextBirth int32
 	moved                           int32 // the rename of the same directory before this one; -1: none
@@ -158,14 +160,12 @@ func (p *pending) pin() {
 }
 
 // move copies what is still needed from one pending to another, empty one.
-// keep is the first place in the queue from which events are still needed
-// though they are released.
-func move(to, from *pending, keep uint64, remap []int32) []int32 {
+func move(to, from *pending, remap []int32) []int32 {
 	remap = remap[:0]
 	from.pin()
 	for i := range from.events {
 		e := &from.events[i]
-		if e.done && !e.pinned && e.seq < keep {
+		if e.done && !e.pinned && !e.kept {
 			remap = append(remap, -1)
 			continue
 		}

@@ -21,6 +21,9 @@ type Process struct {
 	Alone   bool  // at its last record it had one thread
 	Replies int64 // time of the last record that was made while it was alone
 
+	Went int64  // time of its last released chdir while it had several threads
+	Goer uint32 // the thread that went
+
 	sole    uint32           // thread of the last record while there was only one
 	threads map[uint32]int64 // last record of each thread, once there were several
 	older   *Process         // had the same pid before
@@ -48,8 +51,18 @@ func (t *Tree) Find(id ebpf.ID) *Process {
 	return nil
 }
 
-// Had tells whether some process that is not retired has or had the pid.
-func (t *Tree) Had(pid uint32) bool { return t.byPID[pid] != nil }
+// Since tells whether some process that is not retired has or had the pid, and
+// since when: the oldest of them was forked then.
+func (t *Tree) Since(pid uint32) (since int64, ok bool) {
+	p := t.byPID[pid]
+	if p == nil {
+		return 0, false
+	}
+	for p.older != nil {
+		p = p.older
+	}
+	return p.Forked, true
+}
 
 // Owner returns the process that a pid belonged to at a time, nil if it was
 // none of the tree. The bool reports whether the pid changed hands since the
@@ -100,14 +113,15 @@ func (t *Tree) Gone(p *Process, at int64, status uint32) bool {
 	return true
 }
 
-// Saw notes a record of a process and returns the time of the thread's
-// previous record, or one before which the thread was not there.
-func (p *Process) Saw(h *ebpf.Header) int64 {
+// Saw notes a record of a process. It returns the time of the thread's previous
+// record, or one before which the thread was not there, and whether it was the
+// only thread since then, for all that is known.
+func (p *Process) Saw(h *ebpf.Header) (last int64, sole bool) {
 	alone := h.Flags&ebpf.Alone != 0
 	if alone && p.threads == nil {
 		last := p.Last
 		p.Last, p.Alone, p.Replies, p.sole = h.Time, true, h.Time, h.TID
-		return last
+		return last, true
 	}
 	if p.threads == nil {
 		p.threads = map[uint32]int64{p.sole: p.Last}
@@ -118,12 +132,18 @@ func (p *Process) Saw(h *ebpf.Header) int64 {
 	}
 	p.threads[h.TID] = h.Time
 	p.Last, p.Alone = h.Time, alone
+	sole = alone
 	if alone {
+		for tid, at := range p.threads {
+			if tid != h.TID && at > last {
+				sole = false // it is gone by now
+			}
+		}
 		p.Replies = h.Time
 		clear(p.threads)
 		p.threads[h.TID] = h.Time
 	}
-	return last
+	return last, sole
 }
 
 // Retire forgets a process of which nothing can come any more.
