@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -59,5 +60,55 @@ func Parse(from io.Reader) (Log, error) {
 		default:
 			return log, err
 		}
+	}
+}
+
+// ParseJSON reads a log of JSON lines.
+func ParseJSON(from io.Reader) (Log, error) {
+	letters := make(map[string]byte)
+	for k := output.Fork; k <= output.Link; k++ {
+		letters[k.String()] = k.Letter()
+	}
+	var log Log
+	in := json.NewDecoder(from)
+	in.DisallowUnknownFields()
+	for {
+		var line struct {
+			Kind, Op, Comm, Exe, Path, Target, Handle, Time string
+			PathRaw                                         []byte `json:"path_raw"`
+			TargetRaw                                       []byte `json:"target_raw"`
+			ExeRaw                                          []byte `json:"exe_raw"`
+			PID, PPID, UID, Child, Code, Signal, Version    int
+			Start                                           uint64
+			Inferred                                        bool
+			Complete                                        *bool
+			Incomplete, Command, Notes                      []string
+		}
+		if err := in.Decode(&line); err == io.EOF {
+			return log, nil
+		} else if err != nil {
+			return log, err
+		}
+		switch line.Kind {
+		case "header":
+			log.Target, log.Incomplete = line.PID, []string{"no trailer"}
+			continue
+		case "trailer":
+			if log.Incomplete = line.Incomplete; line.Complete == nil || *line.Complete != (len(line.Incomplete) == 0) {
+				return log, fmt.Errorf("trailer contradicts itself: %+v", line)
+			}
+			continue
+		}
+		r := Record{Kind: letters[line.Kind], Pid: line.PID, Path: line.Path, To: line.Target, Child: line.Child, Code: line.Code, Signal: line.Signal}
+		if r.Kind == 0 {
+			return log, fmt.Errorf("unknown kind %q", line.Kind)
+		}
+		if line.PathRaw != nil {
+			r.Path = string(line.PathRaw)
+		}
+		if line.TargetRaw != nil {
+			r.To = string(line.TargetRaw)
+		}
+		log.Records = append(log.Records, r)
 	}
 }
