@@ -156,6 +156,7 @@ static void run(void)
 		OP("renameat") check(renameat(dir(a[0]), a[1], dir(a[2]), a[3]), a[1]);
 		OP("exchange") check(renameat2(AT_FDCWD, a[0], AT_FDCWD, a[1], RENAME_EXCHANGE), a[0]);
 		OP("link") check(link(a[0], a[1]), a[0]);
+		OP("linkfollow") check(linkat(AT_FDCWD, a[0], AT_FDCWD, a[1], AT_SYMLINK_FOLLOW), a[0]);
 		OP("linkat") check(linkat(dir(a[0]), a[1], dir(a[2]), a[3], 0), a[1]);
 		OP("symlink") check(symlink(a[0], a[1]), a[1]);
 		OP("mknod") check(mknod(a[0], S_IFREG | 0644, 0), a[0]);
