@@ -76,6 +76,10 @@ func (j *joiner) emitProcess(p *process) {
 func (j *joiner) emitExec(p *process) {
 	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
 	image, ok := j.appendFile(j.path[0][:0], &p.image)
+	unnamed := p.image.unnamed()
+	if unnamed { // a memfd: what execve was given is all that is known
+		image, ok = append(image[:0], j.now.get(p.filename)...), p.filename.n > 0
+	}
 	j.path[0] = image
 	if !ok {
 		j.unresolved()
@@ -86,8 +90,9 @@ func (j *joiner) emitExec(p *process) {
 	}
 	j.start(p.proc, p.UID, p.Time).Args = j.now.get(p.args)
 	j.setHandle(p.image.self)
+	j.rec.Inferred = unnamed
 	j.say(output.Exec, output.NoOp, image, nil)
-	j.rec.Args = nil
+	j.rec.Args, j.rec.Inferred = nil, false
 	if p.Flags&ebpf.Script != 0 {
 		j.emitLoaded(p, p.script, nil)
 	}
@@ -170,8 +175,8 @@ func (j *joiner) emitCall(c *call) {
 
 func (j *joiner) emitOpen(c *call, e *event) {
 	f := &c.file[0]
-	if f.self.FS == 0 && f.walk.n == 0 && f.mode != 0 && f.mode&unix.S_IFMT != unix.S_IFDIR {
-		return // a namespace of proc(5): it is in no directory
+	if f.unnamed() {
+		return // a namespace of proc(5)
 	}
 	var path []byte
 	var ok bool

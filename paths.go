@@ -235,6 +235,12 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 	return j.appendIn(dst, f.parent, j.now.get(f.name))
 }
 
+// unnamed tells whether a file is in no directory, but in a filesystem of the
+// kernel's own: a memfd, a namespace.
+func (f *file) unnamed() bool {
+	return f.self.FS == 0 && f.walk.n == 0 && f.mode != 0 && f.mode&unix.S_IFMT != unix.S_IFDIR
+}
+
 // appendText appends the path that one text of a call means: relative to a base,
 // the symbolic links on its way resolved as they are now. The last component
 // is kept. Only for what no event tells.

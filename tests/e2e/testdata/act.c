@@ -202,6 +202,16 @@ static void run(void)
 		OP("setgid") check(setgid(atoi(a[0])), a[0]);
 		OP("setuid") check(setuid(atoi(a[0])), a[0]);
 		OP("exec") { execv(a[0], a); check(-1, a[0]); }
+		OP("memexec") { /* a copy of a program that is in no directory, and no further operation */
+			int memory = memfd_create("program", 0);
+			char piece[1 << 16];
+			ssize_t n;
+
+			check(fd = open(a[0], O_RDONLY), a[0]);
+			while ((n = read(fd, piece, sizeof(piece))) > 0)
+				check(write(memory, piece, n), "write");
+			check(fexecve(memory, a, environ), a[0]);
+		}
 		OP("execfail") { /* an exec that is to fail */
 			execv(a[0], a);
 			printf("exec %s: %s\n", a[0], strerror(errno));
