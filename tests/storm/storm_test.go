@@ -51,9 +51,23 @@ var (
 	}
 	fullSizes = sizes{
 		flipflop: 20_001, forest: 20_000, execs: 4_000, deep: 50, reuse: 10_000,
-		flipflops: 5_001, threads: 1_000, users: 2_000, recycle: 10_000,
+		flipflops: 2_001, threads: 300, users: 600, recycle: 4_000,
+	}
+	soakSizes = sizes{
+		flipflop: 100_001, forest: 20_000, execs: 20_000, deep: 100, reuse: 30_000,
+		flipflops: 10_001, threads: 1_000, users: 3_000, recycle: 30_000,
 	}
 )
+
+func size() sizes {
+	switch {
+	case soak:
+		return soakSizes
+	case testing.Short():
+		return smallSizes
+	}
+	return fullSizes
+}
 
 type kind struct {
 	name string
@@ -77,11 +91,7 @@ func storms(program string, n sizes) []kind {
 
 func TestRecorder(t *testing.T) {
 	fanrec := recorder(t)
-	n := fullSizes
-	if testing.Short() {
-		n = smallSizes
-	}
-	for _, kind := range storms(build(t), n) {
+	for _, kind := range storms(build(t), size()) {
 		t.Run(kind.name, func(t *testing.T) {
 			s := kind.in(t.TempDir())
 			mustBeRight(t, s, record(t, fanrec, s, how{}))
@@ -104,11 +114,11 @@ func TestRecorderOnTmpfs(t *testing.T) {
 // A recorder that does not run for a while must catch up: nothing is lost.
 func TestStoppedRecorder(t *testing.T) {
 	fanrec := recorder(t)
-	n, stop := fullSizes, 5*time.Second
+	stop := 5 * time.Second
 	if testing.Short() {
-		n, stop = smallSizes, time.Second
+		stop = time.Second
 	}
-	for _, kind := range storms(build(t), n) {
+	for _, kind := range storms(build(t), size()) {
 		t.Run(kind.name, func(t *testing.T) {
 			s := kind.in(t.TempDir())
 			mustBeRight(t, s, record(t, fanrec, s, how{halfway: stopFor(stop)}))
