@@ -1,6 +1,7 @@
 # make            build bin/fanrec
 # make test       everything that CI runs; installs what it needs (Debian, Ubuntu)
 # make bench      what a recording costs, beside others
+# make -k soak    the long forms of all tests: some ten hours; figures in docs/soak.md
 # make oracle CMD='make -j2' [COPY=DIR]   compare a recording with strace
 # make generate   make the BPF objects again (needs clang)
 # make install    binary, manual page, completions below PREFIX
@@ -20,7 +21,7 @@ BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 # Recording needs root, so most tests do.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
-.PHONY: all test deps lint unit race e2e workloads oracle bench bench-go fuzz generate install clean FORCE
+.PHONY: all test deps lint unit race e2e workloads oracle bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
 
 all: bin/fanrec
 
@@ -71,11 +72,32 @@ bench: bin/fanrec
 bench-go:
 	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output
 
+# Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
+FUZZ      = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -timeout 0
 fuzz:
-	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./fan
-	$(GO) test -run '^$$' -fuzz FuzzDecodeProcess -fuzztime $(FUZZTIME) ./ebpf
-	$(GO) test -run '^$$' -fuzz FuzzDecodeCall -fuzztime $(FUZZTIME) ./ebpf
+	$(FUZZ) -fuzz '^FuzzDecode$$' ./fan
+	$(FUZZ) -fuzz '^FuzzMounts$$' ./fan
+	$(FUZZ) -fuzz '^FuzzDecodeProcess$$' ./ebpf
+	$(FUZZ) -fuzz '^FuzzDecodeCall$$' ./ebpf
+	$(FUZZ) -fuzz '^FuzzRing$$' ./ebpf
+	$(FUZZ) -fuzz '^FuzzFilemonReader$$' ./output
+
+SOAK_RUNS ?= 10
+MODELS    ?= 100000
+soak: soak-model soak-storm soak-oracle soak-fuzz
+
+soak-model:
+	$(GO) test -count=1 -timeout 0 -run TestModel -rapid.checks=$(MODELS) .
+
+soak-storm: bin/fanrec
+	$(SUDO) env FANREC=$(CURDIR)/bin/fanrec SOAK=1 $(GO) test -count=$(SOAK_RUNS) -timeout 0 ./tests/storm
+
+soak-oracle: bin/fanrec
+	for i in $$(seq $(SOAK_RUNS)); do $(MAKE) oracle-all || exit 1; done
+
+soak-fuzz:
+	$(MAKE) fuzz FUZZTIME=1h
 
 generate:
 	$(call install,clang llvm libbpf-dev)

@@ -76,6 +76,10 @@ func (j *joiner) emitProcess(p *process) {
 func (j *joiner) emitExec(p *process) {
 	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
 	image, ok := j.appendFile(j.path[0][:0], &p.image)
+	unnamed := p.image.unnamed()
+	if unnamed { // a memfd: what execve was given is all that is known
+		image, ok = append(image[:0], j.now.get(p.filename)...), p.filename.n > 0
+	}
 	j.path[0] = image
 	if !ok {
 		j.unresolved()
@@ -86,8 +90,9 @@ func (j *joiner) emitExec(p *process) {
 	}
 	j.start(p.proc, p.UID, p.Time).Args = j.now.get(p.args)
 	j.setHandle(p.image.self)
+	j.rec.Inferred = unnamed
 	j.say(output.Exec, output.NoOp, image, nil)
-	j.rec.Args = nil
+	j.rec.Args, j.rec.Inferred = nil, false
 	if p.Flags&ebpf.Script != 0 {
 		j.emitLoaded(p, p.script, nil)
 	}
@@ -173,6 +178,9 @@ func (j *joiner) emitCall(c *call) {
 
 func (j *joiner) emitOpen(c *call, e *event) {
 	f := &c.file[0]
+	if f.unnamed() {
+		return // a namespace of proc(5)
+	}
 	var path []byte
 	var ok bool
 	if e != nil {
@@ -225,16 +233,14 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 // emitText hands out a record whose path only the call's text tells: where
 // fanotify does not watch, and of truncate(2), which makes no event.
 func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
-	path, ok := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
+	path, ok := j.appendText(j.path[0][:0], c, 0)
+	if c.op == ebpf.OpTruncate {
+		path = j.follow(path, c)
+	}
 	j.path[0] = path
 	if !ok {
 		j.unresolved()
 		return
-	}
-	if c.op == ebpf.OpTruncate { // it follows a symbolic link at the end, too
-		if real, ok := j.realDir(path); ok {
-			path = append(path[:0], real...)
-		}
 	}
 	j.rec.Inferred = true
 	j.say(kind, op, path, nil)
@@ -242,12 +248,15 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 
 func (j *joiner) emitRename(c *call, e *event) {
 	if e == nil {
-		from, ok1 := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
-		to, ok2 := j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
+		from, ok1 := j.appendText(j.path[0][:0], c, 0)
+		to, ok2 := j.appendText(j.path[1][:0], c, 1)
 		j.path[0], j.path[1] = from, to
 		if !ok1 || !ok2 {
 			j.unresolved()
 			return
+		}
+		if j.disk.same(from, to) {
+			return // hard links of one file: nothing was renamed
 		}
 		j.rec.Inferred = true
 		j.say(output.Rename, output.NoOp, from, to)
@@ -287,11 +296,15 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
 		// linkat of a descriptor: what it was opened as, by its inode.
 		from, ok = j.appendTemporary(j.path[0][:0], e.target)
-		if !ok {
-			from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
+		if ok {
+			break
 		}
+		fallthrough
 	default:
-		from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
+		from, ok = j.appendText(j.path[0][:0], c, 0)
+		if c.flags&unix.AT_SYMLINK_FOLLOW != 0 {
+			from = j.follow(from, c)
+		}
 	}
 	j.path[0] = from
 	var to []byte
@@ -299,7 +312,7 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	if e != nil {
 		to, ok2 = j.at(j.path[1][:0], e)
 	} else {
-		to, ok2 = j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
+		to, ok2 = j.appendText(j.path[1][:0], c, 1)
 		j.rec.Inferred = true
 	}
 	j.path[1] = to

@@ -49,9 +49,8 @@ type joiner struct {
 	tree    *proctree.Tree
 	emit    func(*output.Record)
 	retired func(*proctree.Process)
-	// realDir resolves the symbolic links of a directory's path as it is now,
-	// for the few paths that are known only as a text.
-	realDir func([]byte) ([]byte, bool)
+	// disk is asked about the few paths that are known only as a text.
+	disk    disk
 	clock   int64 // to be added to CLOCK_MONOTONIC to get the time of day
 	calls   bool  // there are call records
 	handles bool  // fill Record.Handle
@@ -97,7 +96,7 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
-		realDir: func([]byte) ([]byte, bool) { return nil, false },
+		disk:    noDisk{},
 	}
 }
 

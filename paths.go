@@ -243,11 +243,18 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 	return j.appendIn(dst, f.parent, j.now.get(f.name))
 }
 
-// appendText appends the path that a text means to a call: relative to a base,
+// unnamed tells whether a file is in no directory, but in a filesystem of the
+// kernel's own: a memfd, a namespace.
+func (f *file) unnamed() bool {
+	return f.self.FS == 0 && f.walk.n == 0 && f.mode != 0 && f.mode&unix.S_IFMT != unix.S_IFDIR
+}
+
+// appendText appends the path that one text of a call means: relative to a base,
 // the symbolic links on its way resolved as they are now. The last component
 // is kept. Only for what no event tells.
-func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) {
-	dir, name := last(text)
+func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
+	base := &c.file[i]
+	dir, name := last(j.now.get(c.text[i]))
 	if len(name) == 0 {
 		return dst, false
 	}
@@ -258,14 +265,21 @@ func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) 
 	}
 	if len(dir) > 0 {
 		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
-		if real, ok := j.realDir(dst[n:]); ok {
-			dst = append(dst[:n], real...)
-		}
+		dst = append(dst[:n], j.follow(dst[n:], c)...)
 	}
 	if dst[len(dst)-1] != '/' {
 		dst = append(dst, '/')
 	}
 	return append(dst, name...), true
+}
+
+// follow returns where a path leads now that a call gave, the path itself if it
+// leads nowhere.
+func (j *joiner) follow(path []byte, c *call) []byte {
+	if real, ok := j.disk.real(path, c.ID.TGID, c.TID); ok {
+		return real
+	}
+	return path
 }
 
 // appendClean appends the components of a path to the directory that begins at

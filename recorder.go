@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -165,7 +164,7 @@ func (r *Recorder) watch() error {
 	r.join = newJoiner(r.group.Filesystems, graph, table)
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles = r.opts.Handles
-	r.join.realDir = realDir
+	r.join.disk = realDisk{}
 	r.join.retired = func(p *proctree.Process) {
 		if err := r.tracker.Retire(p.ID); err != nil && r.retire == nil {
 			r.retire = err
@@ -553,15 +552,6 @@ func (r *Recorder) lookUp() error {
 		}
 	}
 	return nil
-}
-
-// realDir resolves the symbolic links in the path of a directory.
-func realDir(path []byte) ([]byte, bool) {
-	real, err := filepath.EvalSymlinks(string(path))
-	if err != nil {
-		return nil, false
-	}
-	return []byte(real), true
 }
 
 // result sums up.

@@ -25,6 +25,10 @@ func Mounts() ([]Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
+	return fromInfo(infos), nil
+}
+
+func fromInfo(infos []*mountinfo.Info) []Mount {
 	mounts := make([]Mount, 0, len(infos))
 	for _, m := range infos {
 		mounts = append(mounts, Mount{
@@ -36,7 +40,7 @@ func Mounts() ([]Mount, error) {
 			Type:       m.FSType,
 		})
 	}
-	return mounts, nil
+	return mounts
 }
 
 // MountTable maps paths inside filesystems to paths of the mount namespace.

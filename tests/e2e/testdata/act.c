@@ -156,6 +156,7 @@ static void run(void)
 		OP("renameat") check(renameat(dir(a[0]), a[1], dir(a[2]), a[3]), a[1]);
 		OP("exchange") check(renameat2(AT_FDCWD, a[0], AT_FDCWD, a[1], RENAME_EXCHANGE), a[0]);
 		OP("link") check(link(a[0], a[1]), a[0]);
+		OP("linkfollow") check(linkat(AT_FDCWD, a[0], AT_FDCWD, a[1], AT_SYMLINK_FOLLOW), a[0]);
 		OP("linkat") check(linkat(dir(a[0]), a[1], dir(a[2]), a[3], 0), a[1]);
 		OP("symlink") check(symlink(a[0], a[1]), a[1]);
 		OP("mknod") check(mknod(a[0], S_IFREG | 0644, 0), a[0]);
@@ -201,6 +202,16 @@ static void run(void)
 		OP("setgid") check(setgid(atoi(a[0])), a[0]);
 		OP("setuid") check(setuid(atoi(a[0])), a[0]);
 		OP("exec") { execv(a[0], a); check(-1, a[0]); }
+		OP("memexec") { /* a copy of a program that is in no directory, and no further operation */
+			int memory = memfd_create("program", 0);
+			char piece[1 << 16];
+			ssize_t n;
+
+			check(fd = open(a[0], O_RDONLY), a[0]);
+			while ((n = read(fd, piece, sizeof(piece))) > 0)
+				check(write(memory, piece, n), "write");
+			check(fexecve(memory, a, environ), a[0]);
+		}
 		OP("execfail") { /* an exec that is to fail */
 			execv(a[0], a);
 			printf("exec %s: %s\n", a[0], strerror(errno));
