@@ -172,9 +172,17 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	f := &c.file[0]
 	var path []byte
 	var ok bool
-	if e != nil {
+	switch {
+	case e != nil:
 		path, ok = j.at(j.path[0][:0], e)
-	} else {
+	case c.blind():
+		if path, ok = j.appendText(j.path[0][:0], &c.file[1], j.now.get(c.text[0])); ok {
+			if real, is := j.realDir(path); is { // it follows a symbolic link at the end, too
+				path = append(path[:0], real...)
+			}
+		}
+		j.rec.Inferred = true
+	default:
 		path, ok = j.appendFile(j.path[0][:0], f)
 		j.setHandle(f.self)
 	}
@@ -183,7 +191,7 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		j.unresolved()
 		return
 	}
-	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE {
+	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE && !c.blind() {
 		j.rememberTemporary(f)
 	}
 	op := output.Open

@@ -69,6 +69,7 @@ type joiner struct {
 	closed     int64  // every call that returned by then has its event among the sealed
 	after      int64  // all sealed events were queued before this time
 	ops        []op
+	replies    []reply
 	changers   []changer // for agree
 	used       []use
 	born       map[fan.Inode]int32 // directories made in what is pending, by the event
@@ -215,6 +216,10 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 		c.file[i] = j.file(&r.File[i], r.Header.Flags)
 		c.text[i] = j.now.put(r.Text[i])
 	}
+	if r.Stage != ebpf.Returned {
+		j.addRing(r, &c)
+		return true
+	}
 	j.now.calls = append(j.now.calls, c)
 	return true
 }
@@ -224,6 +229,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 // until after the barrier. sealed is how many of the pending events those are.
 func (j *joiner) seal(before, after int64, sealed int) {
 	j.sealed, j.closed, j.after = sealed, before, after
+	j.pair()
 	if !slices.IsSortedFunc(j.now.calls, byCallTime) {
 		slices.SortStableFunc(j.now.calls, byCallTime)
 	}
@@ -238,6 +244,7 @@ func (j *joiner) resolve(all bool) {
 	}
 	j.matched = true
 	j.match()
+	j.matchQuiet()
 	j.settle()
 	j.decide(all)
 	j.bound()

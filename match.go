@@ -174,7 +174,9 @@ func (j *joiner) matchCall(c *call, sure bool) {
 	switch c.op {
 	case ebpf.OpChdir, ebpf.OpChroot, ebpf.OpTruncate:
 	case ebpf.OpOpen:
-		if sure {
+		if c.blind() {
+			j.matchSlot(c, sure)
+		} else if sure {
 			j.matchOpen(c)
 		}
 	default:

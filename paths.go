@@ -62,6 +62,8 @@ func (j *joiner) needCall(c *call) {
 	j.needEvent(c.event)
 	j.needEvent(c.other)
 	switch {
+	case c.blind():
+		j.need(c.file[1].self)
 	case c.op == ebpf.OpChdir, c.op == ebpf.OpChroot, c.op == ebpf.OpOpen && c.file[0].mode&unix.S_IFMT == unix.S_IFDIR:
 		j.need(c.file[0].self)
 	case c.op == ebpf.OpOpen && c.event < 0:

@@ -77,6 +77,11 @@ type call struct {
 	maybe bool  // it may have been merged into an earlier event, which is not yet known
 	ready bool  // its event is found, or it is known to have none
 	done  bool
+	// A request to a ring. Of an open file[1] is what the text is relative to,
+	// and file[0] is zero where what was opened is not known.
+	request uint64
+	ring    bool
+	quiet   bool // no completion tells that it succeeded
 }
 
 // process is a process record.
@@ -102,10 +107,11 @@ type process struct {
 
 // pending holds all that waits.
 type pending struct {
-	events []event
-	calls  []call
-	procs  []process
-	text   []byte
+	events   []event
+	calls    []call
+	procs    []process
+	requests []call // to rings, of which nobody told the outcome yet
+	text     []byte
 }
 
 func (p *pending) put(b []byte) span {
@@ -120,12 +126,13 @@ func (p *pending) get(s span) []byte { return p.text[s.off : s.off+s.n : s.off+s
 func (p *pending) replace(with *pending) {
 	p.events = append(p.events[:0], with.events...)
 	p.calls = append(p.calls[:0], with.calls...)
+	p.requests = append(p.requests[:0], with.requests...)
 	p.procs = append(p.procs[:0], with.procs...)
 	p.text = append(p.text[:0], with.text...)
 }
 
 func (p *pending) reset() {
-	p.events, p.calls, p.procs, p.text = p.events[:0], p.calls[:0], p.procs[:0], p.text[:0]
+	p.events, p.calls, p.procs, p.requests, p.text = p.events[:0], p.calls[:0], p.procs[:0], p.requests[:0], p.text[:0]
 }
 
 // pin marks the events that calls and processes refer to which are not released.
@@ -179,17 +186,23 @@ func move(to, from *pending, keep uint64, remap []int32) []int32 {
 		f.name, f.walk = to.put(from.get(f.name)), to.put(from.get(f.walk))
 		return f
 	}
-	for i := range from.calls {
-		c := &from.calls[i]
-		if c.done {
-			continue
-		}
-		to.calls = append(to.calls, *c)
-		n := &to.calls[len(to.calls)-1]
+	moveCall := func(calls *[]call, c *call) {
+		*calls = append(*calls, *c)
+		n := &(*calls)[len(*calls)-1]
 		n.event, n.other = index(c.event), index(c.other)
 		for k := range n.file {
 			n.file[k] = moveFile(c.file[k])
 			n.text[k] = to.put(from.get(c.text[k]))
+		}
+	}
+	for i := range from.calls {
+		if c := &from.calls[i]; !c.done {
+			moveCall(&to.calls, c)
+		}
+	}
+	for i := range from.requests {
+		if c := &from.requests[i]; !c.done {
+			moveCall(&to.requests, c)
 		}
 	}
 	for i := range from.procs {

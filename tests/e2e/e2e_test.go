@@ -66,6 +66,10 @@ func build() error {
 	if out, err := exec.Command("cc", "-O1", "-pthread", "-o", act, "testdata/act.c").CombinedOutput(); err != nil {
 		return fmt.Errorf("build act: %w\n%s", err, out)
 	}
+	ring := filepath.Join(tools, "ring")
+	if out, err := exec.Command("cc", "-O1", "-o", ring, "../../ebpf/testdata/ring.c").CombinedOutput(); err != nil {
+		return fmt.Errorf("build ring: %w\n%s", err, out)
+	}
 	// Where there is no static C library, a script is skipped.
 	_ = exec.Command("cc", "-O1", "-pthread", "-static", "-o", act+"-static", "testdata/act.c").Run()
 	return nil
@@ -108,7 +112,7 @@ func setup(env *testscript.Env) error {
 }
 
 // condition tells what this machine can do: static binaries, 32-bit system
-// calls, overlayfs; or that a command works, with _ for blanks.
+// calls, io_uring, overlayfs; or that a command works, with _ for blanks.
 func condition(cond string) (bool, error) {
 	switch {
 	case cond == "static":
@@ -116,6 +120,8 @@ func condition(cond string) (bool, error) {
 		return err == nil, nil
 	case cond == "int80":
 		return exec.Command(filepath.Join(tools, "act"), "open32", "/dev/null", "r").Run() == nil, nil
+	case cond == "ring":
+		return exec.Command(filepath.Join(tools, "ring"), "open", "/", "rd").Run() == nil, nil
 	case cond == "overlay":
 		try := `d=$(mktemp -d) && cd $d && mkdir l u w m && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w none m`
 		dir, err := os.MkdirTemp("", "fanrec-e2e-")
