@@ -207,6 +207,9 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		j.say(output.Read, op, path, nil)
 	}
 	if write {
+		if e != nil {
+			j.noteWriter(writing{c.ID, e.target}, true)
+		}
 		j.say(output.Write, op, path, nil)
 	}
 }
@@ -334,9 +337,9 @@ func (j *joiner) appendTemporary(dst []byte, i fan.Inode) ([]byte, bool) {
 	return j.appendIn(dst, t.dir, []byte(t.name))
 }
 
-// emitEvent hands out what nobody but the event tells, and what others did to
-// directories.
-func (j *joiner) emitEvent(e *event) {
+// actor returns the process of an event that no call tells of, nil if it is not
+// of the tree or not known.
+func (j *joiner) actor(e *event) *proctree.Process {
 	p, shared := j.tree.Owner(e.pid, e.bound)
 	if p != nil && e.bound < p.Forked {
 		p = nil // whoever had the number before
@@ -345,6 +348,13 @@ func (j *joiner) emitEvent(e *event) {
 		j.faults.Ambiguous++
 		p = nil
 	}
+	return p
+}
+
+// emitEvent hands out what nobody but the event tells, and what others did to
+// directories.
+func (j *joiner) emitEvent(e *event) {
+	p := j.actor(e)
 	if p == nil || e.outside {
 		for _, bit := range [...]uint32{bitCreate, bitRename, bitDelete} {
 			if e.mask&bit != 0 {
@@ -368,7 +378,7 @@ func (j *joiner) emitEvent(e *event) {
 		return
 	}
 	if left&(bitCreate|bitOpen) != 0 || !j.calls && e.mask&(bitModify|bitClosed) != 0 {
-		j.inferOpen(e, left, path)
+		j.inferOpen(p, e, left, path)
 	}
 	if left&bitCreate != 0 {
 		j.apply(e, bitCreate)
@@ -384,7 +394,7 @@ func (j *joiner) emitEvent(e *event) {
 }
 
 // inferOpen says R or W of what was opened or made without a call record.
-func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
+func (j *joiner) inferOpen(p *proctree.Process, e *event, left uint32, path []byte) {
 	switch {
 	case left&bitCreate != 0 && e.mask&bitDir != 0:
 		j.say(output.Write, output.Mkdir, path, nil)
@@ -393,9 +403,9 @@ func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
 		if e.mask&bitOpen == 0 {
 			op = output.Mknod
 		}
-		j.sayWrite(e, op, path)
+		j.sayWrite(p, e, op, path)
 	case e.mask&(bitModify|bitClosed) != 0:
-		j.sayWrite(e, output.Open, path)
+		j.sayWrite(p, e, output.Open, path)
 	default:
 		j.say(output.Read, output.Open, path, nil)
 	}
@@ -403,7 +413,7 @@ func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
 
 // sayWrite says that a process writes to a file. Without call records the
 // events of one open may be read apart, and each would say it again.
-func (j *joiner) sayWrite(e *event, op output.Op, path []byte) {
+func (j *joiner) sayWrite(p *proctree.Process, e *event, op output.Op, path []byte) {
 	if !j.calls {
 		w := writer{e.pid, e.target}
 		if _, told := j.wrote[w]; told && e.mask&bitOpen == 0 {
@@ -414,6 +424,7 @@ func (j *joiner) sayWrite(e *event, op output.Op, path []byte) {
 		}
 		j.wrote[w] = struct{}{}
 	}
+	j.noteWriter(writing{p.ID, e.target}, true)
 	j.say(output.Write, op, path, nil)
 }
 

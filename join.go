@@ -52,9 +52,10 @@ type joiner struct {
 	// realDir resolves the symbolic links of a directory's path as it is now,
 	// for the few paths that are known only as a text.
 	realDir func([]byte) ([]byte, bool)
-	clock   int64 // to be added to CLOCK_MONOTONIC to get the time of day
-	calls   bool  // there are call records
-	handles bool  // fill Record.Handle
+	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
+	calls   bool   // there are call records
+	handles bool   // fill Record.Handle
+	notes   uint32 // of bitModify and bitAttrib: what becomes records of its own
 
 	now, spare pending
 	remap      []int32
@@ -85,13 +86,14 @@ type joiner struct {
 	zombies    []*proctree.Process // not yet retired though their exit is out
 	temporary  map[fan.Inode]place // files of O_TMPFILE that may get a name
 	wrote      map[writer]struct{} // without call records: who was seen to write what
+	writes     map[writing]bool    // with bitModify: who writes what; true: it opened it itself
 }
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
 		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
+		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
 		realDir: func([]byte) ([]byte, bool) { return nil, false },
@@ -125,8 +127,16 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		}
 		return
 	}
+	if len(ev.Name) == 0 {
+		// Only the file itself is said: the kernel tells so of a change of the
+		// number of links, and of what has no name (any more).
+		if mask &^= bitModify | bitAttrib; mask&(explain|bitClosed) == 0 {
+			return
+		}
+	}
 	e := event{
-		seq: seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
+		note: mask & j.notes,
+		seq:  seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
 		dir: j.fs.Inode(&ev.Dir), newDir: j.fs.Inode(&ev.NewDir), target: j.fs.Inode(&ev.Target),
 	}
 	if string(ev.Name) == "." && e.target == (fan.Inode{}) {

@@ -23,6 +23,7 @@ const (
 	opCall opKind = iota
 	opProcess
 	opEvent // by a process outside of the tree, or without a call
+	opNote  // what else an event tells: that a file was written to
 )
 
 const noTie = math.MaxUint64
@@ -154,6 +155,9 @@ func (j *joiner) collect() {
 		}
 		j.ops = append(j.ops, o)
 	}
+	j.collectNotes()
+	j.byExits()
+	j.afterOpens()
 	slices.SortFunc(j.ops, func(a, b op) int {
 		switch {
 		case a.key != b.key:
@@ -191,5 +195,7 @@ func (j *joiner) perform(o *op) {
 		e := &j.now.events[o.i]
 		j.emitEvent(e)
 		e.done = true
+	case opNote:
+		j.emitNotes(&j.now.events[o.i])
 	}
 }

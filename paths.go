@@ -46,6 +46,8 @@ func (j *joiner) unknown() []fan.Inode {
 				j.needEvent(p.script)
 				j.needEvent(p.loader)
 			}
+		case opNote:
+			j.needEvent(o.i)
 		case opEvent:
 			e := &j.now.events[o.i]
 			if _, made := j.born[e.target]; !e.outside {

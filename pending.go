@@ -46,6 +46,8 @@ type event struct {
 	thread  uint32 // that call's thread
 	named   int64  // what it made was used by a call that returned then; 0: none
 	bound   int64  // it was queued before this time
+	note    uint32 // bits that are still to become records of their own
+	noted   int32  // the op of these, while ops are collected
 	applied uint32 // bits that the directory graph knows of
 	linked  bool   // a link call is in it
 	pinned  bool   // something that waits refers to it
@@ -138,7 +140,7 @@ func (p *pending) reset() {
 // pin marks the events that calls and processes refer to which are not released.
 func (p *pending) pin() {
 	for i := range p.events {
-		p.events[i].pinned = false
+		p.events[i].pinned = p.events[i].note != 0
 	}
 	pin := func(i int32) {
 		if i >= 0 {
