@@ -87,8 +87,8 @@ func (j *joiner) byExits() {
 	}
 }
 
-// emitNotes hands out the notes of an event.
-func (j *joiner) emitNotes(e *event) {
+// emitNotes hands out the notes of an event, which stand at a time.
+func (j *joiner) emitNotes(e *event, at int64) {
 	note := e.note
 	e.note = 0
 	p := j.actor(e)
@@ -101,7 +101,7 @@ func (j *joiner) emitNotes(e *event) {
 		j.unresolved()
 		return
 	}
-	j.start(p, p.UID, e.bound)
+	j.start(p, p.UID, at)
 	j.setHandle(e.target)
 	if note&bitModify != 0 {
 		w := writing{p.ID, e.target}

@@ -193,9 +193,10 @@ func (j *joiner) perform(o *op) {
 		}
 	case opEvent:
 		e := &j.now.events[o.i]
+		e.bound = min(e.bound, o.key)
 		j.emitEvent(e)
 		e.done = true
 	case opNote:
-		j.emitNotes(&j.now.events[o.i])
+		j.emitNotes(&j.now.events[o.i], o.key)
 	}
 }

@@ -112,7 +112,7 @@ func setup(env *testscript.Env) error {
 }
 
 // condition tells what this machine can do: static binaries, 32-bit system
-// calls, io_uring, overlayfs; or that a command works, with _ for blanks.
+// calls, io_uring, core dumps, overlayfs; or that a command works, with _ for blanks.
 func condition(cond string) (bool, error) {
 	switch {
 	case cond == "static":
@@ -122,6 +122,17 @@ func condition(cond string) (bool, error) {
 		return exec.Command(filepath.Join(tools, "act"), "open32", "/dev/null", "r").Run() == nil, nil
 	case cond == "ring":
 		return exec.Command(filepath.Join(tools, "ring"), "open", "/", "rd").Run() == nil, nil
+	case cond == "core":
+		dir, err := os.MkdirTemp("", "fanrec-e2e-")
+		if err != nil {
+			return false, err
+		}
+		defer os.RemoveAll(dir)
+		cmd := exec.Command("sh", "-c", "ulimit -c unlimited; kill -11 $$")
+		cmd.Dir = dir
+		cmd.Run()
+		_, err = os.Stat(filepath.Join(dir, "core"))
+		return err == nil, nil
 	case cond == "overlay":
 		try := `d=$(mktemp -d) && cd $d && mkdir l u w m && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w none m`
 		dir, err := os.MkdirTemp("", "fanrec-e2e-")

@@ -162,6 +162,15 @@ static void run(void)
 		if (!strcmp(op, "open")) { check(fd = open(a[0], flags(a[1]), 0666), a[0]); close(fd); }
 		OP("open32") { check(fd = open32(a[0], flags(a[1])), a[0]); close(fd); }
 		OP("openat") { check(fd = openat(dir(a[0]), a[1], flags(a[2]), 0666), a[1]); close(fd); }
+		OP("byhandle") {
+			union { struct file_handle h; char space[sizeof(struct file_handle) + MAX_HANDLE_SZ]; } u = { .h.handle_bytes = MAX_HANDLE_SZ };
+			int mount;
+
+			check(name_to_handle_at(AT_FDCWD, a[0], &u.h, &mount, 0), a[0]);
+			check(mount = open(".", O_RDONLY | O_DIRECTORY), ".");
+			check(fd = open_by_handle_at(mount, &u.h, flags(a[1])), a[0]);
+			close(fd), close(mount);
+		}
 		OP("openat2") {
 			struct open_how how = { .flags = flags(a[1]), .mode = flags(a[1]) & O_CREAT ? 0666 : 0 };
 
