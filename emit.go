@@ -57,7 +57,7 @@ func (j *joiner) emitProcess(p *process) {
 	case ebpf.Fork:
 		p.proc.Comm = string(j.now.get(p.comm))
 		if p.parent != nil {
-			p.proc.Exe = p.parent.Exe
+			p.proc.Exe, p.proc.Root = p.parent.Exe, p.parent.Root
 		}
 		if p.root || p.parent == nil {
 			return
@@ -90,6 +90,11 @@ func (j *joiner) emitExec(p *process) {
 	j.rec.Args = nil
 	if p.Flags&ebpf.Script != 0 {
 		j.emitLoaded(p, p.script, nil)
+		for _, i := range p.middle {
+			if i >= 0 {
+				j.emitLoaded(p, i, nil)
+			}
+		}
 	}
 	if p.Flags&ebpf.Interp != 0 {
 		j.emitLoaded(p, p.loader, &p.interp)
@@ -127,6 +132,7 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 func (j *joiner) emitCall(c *call) {
 	j.start(c.proc, c.UID, c.Time)
 	c.proc.UID = c.UID
+	j.root = c.proc.Root
 	var e *event
 	if c.event >= 0 {
 		e = &j.now.events[c.event]
@@ -147,6 +153,9 @@ func (j *joiner) emitCall(c *call) {
 			j.unresolved()
 		}
 	case ebpf.OpChroot:
+		if path, ok := j.appendFile(nil, &c.file[0]); ok {
+			c.proc.Root = path
+		}
 	case ebpf.OpTruncate:
 		j.emitText(c, output.Write, output.Truncate)
 	case ebpf.OpMkdir:
@@ -177,7 +186,7 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		path, ok = j.at(j.path[0][:0], e)
 	case c.blind():
 		if path, ok = j.appendText(j.path[0][:0], &c.file[1], j.now.get(c.text[0])); ok {
-			if real, is := j.realDir(path); is { // it follows a symbolic link at the end, too
+			if real, is := j.realDir(j.root, path); is { // it follows a symbolic link at the end, too
 				path = append(path[:0], real...)
 			}
 		}
@@ -240,7 +249,7 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 		return
 	}
 	if c.op == ebpf.OpTruncate { // it follows a symbolic link at the end, too
-		if real, ok := j.realDir(path); ok {
+		if real, ok := j.realDir(j.root, path); ok {
 			path = append(path[:0], real...)
 		}
 	}

@@ -51,7 +51,8 @@ type joiner struct {
 	retired func(*proctree.Process)
 	// realDir resolves the symbolic links of a directory's path as it is now,
 	// for the few paths that are known only as a text.
-	realDir func([]byte) ([]byte, bool)
+	realDir func(root, path []byte) ([]byte, bool)
+	root    []byte // of the process whose call is handed out, empty if it is the usual one
 	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
 	calls   bool   // there are call records
 	handles bool   // fill Record.Handle
@@ -96,7 +97,7 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
-		realDir: func([]byte) ([]byte, bool) { return nil, false },
+		realDir: func(_, _ []byte) ([]byte, bool) { return nil, false },
 	}
 }
 
@@ -185,7 +186,7 @@ func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
 
 // addProcess takes a process record.
 func (j *joiner) addProcess(r *ebpf.Process) {
-	p := process{Header: r.Header, kind: r.Kind, status: r.Status, script: -1, loader: -1}
+	p := process{Header: r.Header, kind: r.Kind, status: r.Status, script: -1, loader: -1, middle: noMiddle}
 	switch r.Kind {
 	case ebpf.Fork:
 		p.proc = j.tree.Fork(r)

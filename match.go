@@ -615,6 +615,7 @@ func (j *joiner) matchExec(p *process) {
 		if b.count > 0 {
 			p.script = b.event
 			j.loaded(p, &b)
+			j.matchMiddle(p)
 		}
 	}
 	if p.Flags&ebpf.Interp != 0 && p.interp.name.n == 0 && p.interp.walk.n == 0 && p.loader < 0 {

@@ -45,6 +45,9 @@ func (j *joiner) unknown() []fan.Inode {
 				j.need(p.interp.parent)
 				j.needEvent(p.script)
 				j.needEvent(p.loader)
+				for _, i := range p.middle {
+					j.needEvent(i)
+				}
 			}
 		case opNote:
 			j.needEvent(o.i)
@@ -254,7 +257,7 @@ func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) 
 	}
 	if len(dir) > 0 {
 		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
-		if real, ok := j.realDir(dst[n:]); ok {
+		if real, ok := j.realDir(j.root, dst[n:]); ok {
 			dst = append(dst[:n], real...)
 		}
 	}

@@ -1,9 +1,11 @@
 package fanrec
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -566,13 +568,39 @@ func (r *Recorder) lookUp() error {
 	return nil
 }
 
-// realDir resolves the symbolic links in the path of a directory.
-func realDir(path []byte) ([]byte, bool) {
-	real, err := filepath.EvalSymlinks(string(path))
+// realDir resolves the symbolic links in the path of a directory, as far as it
+// still exists. To a process with another root directory, if that is not empty,
+// they begin there.
+func realDir(root, path []byte) ([]byte, bool) {
+	for n := len(path); n > len(root); n = bytes.LastIndexByte(path[:n], '/') {
+		if real, ok := resolve(root, path[:n]); ok {
+			if n < len(path) {
+				real = append(bytes.TrimSuffix(real, []byte("/")), path[n:]...)
+			}
+			return real, true
+		}
+	}
+	return nil, false
+}
+
+func resolve(root, path []byte) ([]byte, bool) {
+	inside, ok := bytes.CutPrefix(path, append(root[:len(root):len(root)], '/'))
+	if len(root) <= 1 || !ok {
+		real, err := filepath.EvalSymlinks(string(path))
+		return []byte(real), err == nil
+	}
+	dir, err := unix.Open(string(root), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, false
 	}
-	return []byte(real), true
+	defer unix.Close(dir)
+	fd, err := unix.Openat2(dir, "./"+string(inside), &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	if err != nil {
+		return nil, false
+	}
+	defer unix.Close(fd)
+	real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	return []byte(real), err == nil
 }
 
 // result sums up.

@@ -72,6 +72,7 @@ func build() error {
 	}
 	// Where there is no static C library, a script is skipped.
 	_ = exec.Command("cc", "-O1", "-pthread", "-static", "-o", act+"-static", "testdata/act.c").Run()
+	_ = exec.Command("cc", "-O1", "-pthread", "-static", "-m32", "-o", act+"-32", "testdata/act.c").Run()
 	return nil
 }
 
@@ -111,13 +112,15 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-// condition tells what this machine can do: static binaries, 32-bit system
+// condition tells what this machine can do: static binaries, 32-bit programs and system
 // calls, io_uring, core dumps, overlayfs; or that a command works, with _ for blanks.
 func condition(cond string) (bool, error) {
 	switch {
 	case cond == "static":
 		_, err := os.Stat(filepath.Join(tools, "act-static"))
 		return err == nil, nil
+	case cond == "m32":
+		return exec.Command(filepath.Join(tools, "act-32"), "open", "/dev/null", "r").Run() == nil, nil
 	case cond == "int80":
 		return exec.Command(filepath.Join(tools, "act"), "open32", "/dev/null", "r").Run() == nil, nil
 	case cond == "ring":
