@@ -84,7 +84,10 @@ func (j *joiner) emitExec(p *process) {
 	if !bytes.Equal(p.proc.Exe, image) {
 		p.proc.Exe = bytes.Clone(image)
 	}
-	j.start(p.proc, p.UID, p.Time).Args = j.now.get(p.args)
+	r := j.start(p.proc, p.UID, p.Time)
+	if j.args {
+		r.Args = j.now.get(p.args)
+	}
 	j.setHandle(p.image.self)
 	j.say(output.Exec, output.NoOp, image, nil)
 	j.rec.Args = nil

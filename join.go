@@ -56,6 +56,7 @@ type joiner struct {
 	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
 	calls   bool   // there are call records
 	handles bool   // fill Record.Handle
+	args    bool   // fill Record.Args
 	notes   uint32 // of bitModify and bitAttrib: what becomes records of its own
 
 	now, spare pending

@@ -178,6 +178,7 @@ func (r *Recorder) watch() error {
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles = r.opts.Handles
 	r.join.notes = notes
+	r.join.args = r.opts.ArgsMax > 0
 	r.join.realDir = realDir
 	r.join.retired = func(p *proctree.Process) {
 		if err := r.tracker.Retire(p.ID); err != nil && r.retire == nil {

@@ -3,7 +3,7 @@ package fanrec
 import (
 	"bytes"
 
-	"fanrec/ebpf"
+	"fanrec/fan"
 )
 
 // The interpreter that a #! line names may be a script, too, and so on. The
@@ -17,41 +17,63 @@ const maxMiddle = 4
 var noMiddle = [maxMiddle]int32{-1, -1, -1, -1}
 
 // matchMiddle finds the events of the scripts that the kernel opened between
-// the script of an exec and its image.
+// the script of an exec and its image. If that one ran before in the process, it
+// may have no event here, so that it does not show where those end: then only
+// what the arguments name is taken.
 func (j *joiner) matchMiddle(p *process) {
 	first := j.now.events[p.script].seq
-	end := j.nextLoad(p, first)
+	var found [maxMiddle]int32
 	n := 0
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
-		switch {
-		case e.seq <= first || e.pid != p.ID.TGID || e.mask&bitOpenExec == 0 || e.outside:
-		case e.seq >= end || e.target == p.image.self || n == maxMiddle:
-			return
-		case e.claimed&bitOpenExec == 0 && e.target != p.interp.self && possible(e, p.Time, p.prev):
-			p.middle[n] = int32(i)
+		if e.seq <= first || e.pid != p.ID.TGID || e.mask&bitOpenExec == 0 || e.outside {
+			continue
+		}
+		if e.target == p.image.self || e.target == p.interp.self || n == maxMiddle {
+			break
+		}
+		if e.claimed&bitOpenExec == 0 && possible(e, p.Time, p.prev) {
+			found[n] = int32(i)
 			n++
+		}
+	}
+	shown := j.behind(p.image.self, p.ID.TGID, first) || j.behind(p.interp.self, p.ID.TGID, first)
+	k := 0
+	for _, i := range found[:n] {
+		if e := &j.now.events[i]; shown || j.amongScripts(p, j.now.get(e.name)) {
+			p.middle[k] = i
+			k++
 			e.claimed |= bitOpen | bitOpenExec
 		}
 	}
 }
 
-// nextLoad returns the place in the queue, behind another, of what the kernel
-// opened first for the process's next exec that is known.
-func (j *joiner) nextLoad(p *process, behind uint64) uint64 {
-	end := j.seq
-	for k := range j.now.procs {
-		next := &j.now.procs[k]
-		if next.kind != ebpf.Exec || next.ID != p.ID || next.Time <= p.Time {
-			continue
-		}
-		_, name := last(j.now.get(next.filename))
-		for i := j.names.first(nameHash(uint64(p.ID.TGID), name)); i >= 0; i = j.now.events[i].nextName {
-			e := &j.now.events[i]
-			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.seq > behind && bytes.Equal(j.now.get(e.name), name) {
-				return min(end, e.seq)
-			}
+// behind tells whether an exec of a process opened a file behind a place in the
+// queue.
+func (j *joiner) behind(target fan.Inode, pid uint32, place uint64) bool {
+	for i := j.targets.first(targetHash(pid, target)); i >= 0; i = j.now.events[i].nextTarget {
+		if e := &j.now.events[i]; e.pid == pid && e.target == target && e.mask&bitOpenExec != 0 && e.seq > place {
+			return true
 		}
 	}
-	return end
+	return false
+}
+
+// amongScripts tells whether the arguments of a script's image have a script of
+// a name between the image and the first script. They are: the last interpreter,
+// what its #! line adds, the last script, and so on down to the first, and then
+// what the caller gave.
+func (j *joiner) amongScripts(p *process, name []byte) bool {
+	given, args := j.now.get(p.filename), j.now.get(p.args)
+	for n := 0; n < 2*(maxMiddle+2); n++ {
+		arg, rest, ok := bytes.Cut(args, []byte{0})
+		if !ok || n > 0 && bytes.Equal(arg, given) {
+			return false
+		}
+		if _, is := last(arg); n > 0 && bytes.Equal(is, name) {
+			return true
+		}
+		args = rest
+	}
+	return false
 }

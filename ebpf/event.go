@@ -106,7 +106,7 @@ type Process struct {
 	Image    File   // Exec
 	Interp   File   // Exec: the ELF interpreter, zero if there is none
 	Filename []byte // Exec: the path as given
-	Args     []byte // Exec: argv, each with a NUL, up to Options.ArgsMax bytes
+	Args     []byte // Exec: argv, each with a NUL, up to Options.ArgsMax bytes; of a script always some
 }
 
 // Stage tells which part of an operation a call record is of.

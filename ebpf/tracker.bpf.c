@@ -31,6 +31,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define X32_BIT 0x40000000
 
 #define PATH_MAX 4096
+#define SCRIPT_ARGS 512 /* bytes of argv of a script, even if none are asked for */
 #define NAME_MAX 255
 #define WALK_MAX 256 /* components of a path that is walked here */
 #define CHUNK 256 /* the verifier looks at every byte that a helper may write: keep reads small */
@@ -646,11 +647,11 @@ static long args_chunk(__u32 i, __u64 *left)
 	return 0;
 }
 
-/* Appends the argument area of the new image at src, NULs and all, up to args_max bytes. */
-__noinline long put_args(__u64 len, __u64 size)
+/* Appends the argument area of the new image at src, NULs and all, up to so many bytes. */
+__noinline long put_args(__u64 len, __u64 size, __u32 max)
 {
 	struct scratch *s = get_scratch();
-	__u64 left = size > args_max ? args_max : size;
+	__u64 left = size > max ? max : size;
 
 	if (!s || !have_loop)
 		return 0;
@@ -705,6 +706,7 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 	struct linux_binprm *bprm = UNTRUSTED(struct linux_binprm, trusted_bprm);
 	struct found interp = {};
 	struct scratch *s;
+	__u32 max;
 	struct exec *r;
 	__u64 len = sizeof(*r), base;
 	long n;
@@ -738,9 +740,13 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 		r->filename_len = n;
 		len += n;
 	}
-	if (args_max) {
+	/* The kernel put the names of all scripts among the arguments. */
+	max = args_max;
+	if (r->h.flags & FLAG_SCRIPT && max < SCRIPT_ARGS)
+		max = SCRIPT_ARGS;
+	if (max) {
 		s->src = task->mm->arg_start;
-		n = put_args(len, task->mm->arg_end - task->mm->arg_start);
+		n = put_args(len, task->mm->arg_end - task->mm->arg_start, max);
 		if (n > 0) {
 			r->args_len = n;
 			len += n;
