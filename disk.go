@@ -1,7 +1,9 @@
 package fanrec
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,9 +13,10 @@ import (
 // disk is what can be asked about paths that are known only as a text. It
 // answers for now, which is some milliseconds after the call.
 type disk interface {
-	// real resolves all symbolic links of a path, those of /proc/self as a
-	// thread has them.
-	real(path []byte, pid, tid uint32) ([]byte, bool)
+	// real resolves all symbolic links of an absolute path, those of /proc/self
+	// as a thread has them, as far as it still exists. To a process with another
+	// root directory, if that is not empty, they begin there.
+	real(root, path []byte, pid, tid uint32) ([]byte, bool)
 	// same tells whether two names are hard links of one file.
 	same(a, b []byte) bool
 }
@@ -21,14 +24,23 @@ type disk interface {
 // noDisk knows nothing.
 type noDisk struct{}
 
-func (noDisk) real([]byte, uint32, uint32) ([]byte, bool) { return nil, false }
-func (noDisk) same(_, _ []byte) bool                      { return false }
+func (noDisk) real(_, _ []byte, _, _ uint32) ([]byte, bool) { return nil, false }
+func (noDisk) same(_, _ []byte) bool                        { return false }
 
 type realDisk struct{}
 
-func (realDisk) real(path []byte, pid, tid uint32) ([]byte, bool) {
-	real, err := resolve(string(path), pid, tid)
-	return []byte(real), err == nil
+func (realDisk) real(root, path []byte, pid, tid uint32) ([]byte, bool) {
+	for n := len(path); n > max(len(root), 1); n = bytes.LastIndexByte(path[:n], '/') {
+		real, err := resolve(string(root), string(path[:n]), pid, tid)
+		if err != nil {
+			continue
+		}
+		if n == len(path) {
+			return []byte(real), true
+		}
+		return appendClean(append([]byte(real), '/'), 0, path[n:]), true
+	}
+	return nil, false
 }
 
 func (realDisk) same(a, b []byte) bool {
@@ -40,13 +52,27 @@ func (realDisk) same(a, b []byte) bool {
 // maxLinks is the kernel's limit, MAXSYMLINKS.
 const maxLinks = 40
 
-// resolve is filepath.EvalSymlinks for an absolute path of another process: it
-// and its thread have a /proc/self and a /proc/thread-self of their own.
-func resolve(path string, pid, tid uint32) (string, error) {
-	at, rest := "/", path
+// resolve is filepath.EvalSymlinks for a path of another process: it and its
+// thread have a /proc/self and a /proc/thread-self of their own, and it may have
+// a root directory of its own. A path that is not below that leads as usual.
+func resolve(root, path string, pid, tid uint32) (string, error) {
+	top, rest := "/", path
+	if inside, ok := strings.CutPrefix(path, root+"/"); ok && len(root) > 1 {
+		top, rest = root, inside
+	}
+	at := top
 	for links := 0; rest != ""; {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			if at != top {
+				at = filepath.Dir(at)
+			}
+			continue
+		}
 		next := filepath.Join(at, name)
 		var target string
 		switch next {
@@ -60,6 +86,9 @@ func resolve(path string, pid, tid uint32) (string, error) {
 				return "", err
 			}
 			if st.Mode()&os.ModeSymlink == 0 {
+				if rest != "" && !st.IsDir() {
+					return "", fmt.Errorf("%s: not a directory", next)
+				}
 				at = next
 				continue
 			}
@@ -71,7 +100,7 @@ func resolve(path string, pid, tid uint32) (string, error) {
 			return "", errors.New("too many symbolic links")
 		}
 		if filepath.IsAbs(target) {
-			at = "/"
+			at = top
 		}
 		rest = target + "/" + rest
 	}

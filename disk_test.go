@@ -37,7 +37,7 @@ func TestResolve(t *testing.T) {
 		"", "a", "a/b", "rel", "abs", "up/a", "a/down/b", "rel/../b", "loop", "gone", "gone/x", "dot", "a/f", "a//b/", "up/up/up/rel", "../" + filepath.Base(dir),
 	} {
 		want, wantErr := filepath.EvalSymlinks(dir + "/" + name)
-		got, err := resolve(dir+"/"+name, 1, 1)
+		got, err := resolve("", dir+"/"+name, 1, 1)
 		if (err == nil) != (wantErr == nil) || err == nil && got != want {
 			t.Errorf("%s: %s, %v; want %s, %v", name, got, err, want, wantErr)
 		}
@@ -52,12 +52,12 @@ func TestResolve(t *testing.T) {
 		"/proc/self/task":            fmt.Sprintf("/proc/%d/task", pid),
 		"/proc/self/cwd/a/b":         "",
 	} {
-		got, err := resolve(path, pid, tid)
+		got, err := resolve("", path, pid, tid)
 		if (err == nil) != (want != "") || got != want {
 			t.Errorf("%s: %s, %v; want %s", path, got, err, want)
 		}
 	}
-	if got, err := resolve("/proc/self/comm", uint32(os.Getppid()), 1); err != nil || got != fmt.Sprintf("/proc/%d/comm", os.Getppid()) {
+	if got, err := resolve("", "/proc/self/comm", uint32(os.Getppid()), 1); err != nil || got != fmt.Sprintf("/proc/%d/comm", os.Getppid()) {
 		t.Errorf("of another process: %s, %v", got, err)
 	}
 }

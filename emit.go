@@ -57,7 +57,7 @@ func (j *joiner) emitProcess(p *process) {
 	case ebpf.Fork:
 		p.proc.Comm = string(j.now.get(p.comm))
 		if p.parent != nil {
-			p.proc.Exe = p.parent.Exe
+			p.proc.Exe, p.proc.Root = p.parent.Exe, p.parent.Root
 		}
 		if p.root || p.parent == nil {
 			return
@@ -88,13 +88,21 @@ func (j *joiner) emitExec(p *process) {
 	if !bytes.Equal(p.proc.Exe, image) {
 		p.proc.Exe = bytes.Clone(image)
 	}
-	j.start(p.proc, p.UID, p.Time).Args = j.now.get(p.args)
+	r := j.start(p.proc, p.UID, p.Time)
+	if j.args {
+		r.Args = j.now.get(p.args)
+	}
 	j.setHandle(p.image.self)
 	j.rec.Inferred = unnamed
 	j.say(output.Exec, output.NoOp, image, nil)
 	j.rec.Args, j.rec.Inferred = nil, false
 	if p.Flags&ebpf.Script != 0 {
 		j.emitLoaded(p, p.script, nil)
+		for _, i := range p.middle {
+			if i >= 0 {
+				j.emitLoaded(p, i, nil)
+			}
+		}
 	}
 	if p.Flags&ebpf.Interp != 0 {
 		j.emitLoaded(p, p.loader, &p.interp)
@@ -132,6 +140,7 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 func (j *joiner) emitCall(c *call) {
 	j.start(c.proc, c.UID, c.Time)
 	c.proc.UID = c.UID
+	j.root = c.proc.Root
 	var e *event
 	if c.event >= 0 {
 		e = &j.now.events[c.event]
@@ -155,6 +164,9 @@ func (j *joiner) emitCall(c *call) {
 			j.unresolved()
 		}
 	case ebpf.OpChroot:
+		if path, ok := j.appendFile(nil, &c.file[0]); ok {
+			c.proc.Root = path
+		}
 	case ebpf.OpTruncate:
 		j.emitText(c, output.Write, output.Truncate)
 	case ebpf.OpMkdir:
@@ -183,9 +195,15 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	}
 	var path []byte
 	var ok bool
-	if e != nil {
+	switch {
+	case e != nil:
 		path, ok = j.at(j.path[0][:0], e)
-	} else {
+	case c.blind():
+		if path, ok = j.appendTextIn(j.path[0][:0], c, &c.file[1], j.now.get(c.text[0])); ok {
+			path = append(path[:0], j.follow(path, c)...) // a symbolic link at the end, too
+		}
+		j.rec.Inferred = true
+	default:
 		path, ok = j.appendFile(j.path[0][:0], f)
 		j.setHandle(f.self)
 	}
@@ -194,7 +212,7 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		j.unresolved()
 		return
 	}
-	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE {
+	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE && !c.blind() {
 		j.rememberTemporary(f)
 	}
 	op := output.Open
@@ -210,6 +228,9 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		j.say(output.Read, op, path, nil)
 	}
 	if write {
+		if e != nil {
+			j.noteWriter(writing{c.ID, e.target}, true)
+		}
 		j.say(output.Write, op, path, nil)
 	}
 }
@@ -342,9 +363,9 @@ func (j *joiner) appendTemporary(dst []byte, i fan.Inode) ([]byte, bool) {
 	return j.appendIn(dst, t.dir, []byte(t.name))
 }
 
-// emitEvent hands out what nobody but the event tells, and what others did to
-// directories.
-func (j *joiner) emitEvent(e *event) {
+// actor returns the process of an event that no call tells of, nil if it is not
+// of the tree or not known.
+func (j *joiner) actor(e *event) *proctree.Process {
 	p, shared := j.tree.Owner(e.pid, e.bound)
 	if p != nil && e.bound < p.Forked {
 		p = nil // whoever had the number before
@@ -353,6 +374,13 @@ func (j *joiner) emitEvent(e *event) {
 		j.faults.Ambiguous++
 		p = nil
 	}
+	return p
+}
+
+// emitEvent hands out what nobody but the event tells, and what others did to
+// directories.
+func (j *joiner) emitEvent(e *event) {
+	p := j.actor(e)
 	if p == nil || e.outside {
 		for _, bit := range [...]uint32{bitCreate, bitRename, bitDelete} {
 			if e.mask&bit != 0 {
@@ -376,7 +404,7 @@ func (j *joiner) emitEvent(e *event) {
 		return
 	}
 	if left&(bitCreate|bitOpen) != 0 || !j.calls && e.mask&(bitModify|bitClosed) != 0 {
-		j.inferOpen(e, left, path)
+		j.inferOpen(p, e, left, path)
 	}
 	if left&bitCreate != 0 {
 		j.apply(e, bitCreate)
@@ -392,7 +420,7 @@ func (j *joiner) emitEvent(e *event) {
 }
 
 // inferOpen says R or W of what was opened or made without a call record.
-func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
+func (j *joiner) inferOpen(p *proctree.Process, e *event, left uint32, path []byte) {
 	switch {
 	case left&bitCreate != 0 && e.mask&bitDir != 0:
 		j.say(output.Write, output.Mkdir, path, nil)
@@ -401,9 +429,9 @@ func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
 		if e.mask&bitOpen == 0 {
 			op = output.Mknod
 		}
-		j.sayWrite(e, op, path)
+		j.sayWrite(p, e, op, path)
 	case e.mask&(bitModify|bitClosed) != 0:
-		j.sayWrite(e, output.Open, path)
+		j.sayWrite(p, e, output.Open, path)
 	default:
 		j.say(output.Read, output.Open, path, nil)
 	}
@@ -411,7 +439,7 @@ func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
 
 // sayWrite says that a process writes to a file. Without call records the
 // events of one open may be read apart, and each would say it again.
-func (j *joiner) sayWrite(e *event, op output.Op, path []byte) {
+func (j *joiner) sayWrite(p *proctree.Process, e *event, op output.Op, path []byte) {
 	if !j.calls {
 		w := writer{e.pid, e.target}
 		if _, told := j.wrote[w]; told && e.mask&bitOpen == 0 {
@@ -422,6 +450,7 @@ func (j *joiner) sayWrite(e *event, op output.Op, path []byte) {
 		}
 		j.wrote[w] = struct{}{}
 	}
+	j.noteWriter(writing{p.ID, e.target}, true)
 	j.say(output.Write, op, path, nil)
 }
 

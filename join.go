@@ -51,9 +51,12 @@ type joiner struct {
 	retired func(*proctree.Process)
 	// disk is asked about the few paths that are known only as a text.
 	disk    disk
-	clock   int64 // to be added to CLOCK_MONOTONIC to get the time of day
-	calls   bool  // there are call records
-	handles bool  // fill Record.Handle
+	root    []byte // of the process whose call is handed out, empty if it is the usual one
+	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
+	calls   bool   // there are call records
+	handles bool   // fill Record.Handle
+	args    bool   // fill Record.Args
+	notes   uint32 // of bitModify and bitAttrib: what becomes records of its own
 
 	now, spare pending
 	remap      []int32
@@ -72,6 +75,7 @@ type joiner struct {
 	after      int64   // all sealed events were queued before this time
 	round      uint64  // of decide
 	ops        []op
+	replies    []reply
 	changers   []changer // for agree
 	used       []use
 	born       map[fan.Inode]int32 // directories made in what is pending, by the event
@@ -87,13 +91,14 @@ type joiner struct {
 	zombies    []*proctree.Process // not yet retired though their exit is out
 	temporary  map[fan.Inode]place // files of O_TMPFILE that may get a name
 	wrote      map[writer]struct{} // without call records: who was seen to write what
+	writes     map[writing]bool    // with bitModify: who writes what; true: it opened it itself
 }
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
 		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
+		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
 		disk:    noDisk{},
@@ -129,8 +134,16 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		}
 		return
 	}
+	if len(ev.Name) == 0 {
+		// Only the file itself is said: the kernel tells so of a change of the
+		// number of links, and of what has no name (any more).
+		if mask &^= bitModify | bitAttrib; mask&(explain|bitClosed) == 0 {
+			return
+		}
+	}
 	e := event{
-		seq: seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
+		note: mask & j.notes,
+		seq:  seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
 		dir: j.fs.Inode(&ev.Dir), newDir: j.fs.Inode(&ev.NewDir), target: j.fs.Inode(&ev.Target),
 	}
 	if string(ev.Name) == "." && e.target == (fan.Inode{}) {
@@ -179,7 +192,7 @@ func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
 
 // addProcess takes a process record.
 func (j *joiner) addProcess(r *ebpf.Process) {
-	p := process{Header: r.Header, kind: r.Kind, status: r.Status, script: -1, loader: -1}
+	p := process{Header: r.Header, kind: r.Kind, status: r.Status, script: -1, loader: -1, middle: noMiddle}
 	switch r.Kind {
 	case ebpf.Fork:
 		p.proc = j.tree.Fork(r)
@@ -220,6 +233,10 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 		c.file[i] = j.file(&r.File[i], r.Header.Flags)
 		c.text[i] = j.now.put(r.Text[i])
 	}
+	if r.Stage != ebpf.Returned {
+		j.addRing(r, &c)
+		return true
+	}
 	j.now.calls = append(j.now.calls, c)
 	return true
 }
@@ -229,6 +246,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 // until after the barrier. sealed is how many of the pending events those are.
 func (j *joiner) seal(before, after int64, sealed int) {
 	j.sealed, j.closed, j.after = sealed, before, after
+	j.pair()
 	if !slices.IsSortedFunc(j.now.calls, byCallTime) {
 		slices.SortStableFunc(j.now.calls, byCallTime)
 	}
@@ -243,6 +261,7 @@ func (j *joiner) resolve(all bool) {
 	}
 	j.matched = true
 	j.match()
+	j.matchQuiet()
 	j.settle()
 	j.decide(all)
 	j.bound()

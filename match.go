@@ -134,9 +134,18 @@ func (j *joiner) match() {
 	p := 0
 	each(func(c *call) {
 		p = j.matchExecs(p, c.Time)
-		j.matchOpen(c)
+		if c.blind() {
+			j.matchSlot(c, true)
+		} else {
+			j.matchOpen(c)
+		}
 	})
 	j.matchExecs(p, j.closed)
+	each(func(c *call) {
+		if c.blind() {
+			j.matchSlot(c, false)
+		}
+	})
 	for i := range calls {
 		if c := &calls[i]; !c.ready && c.Time <= j.closed {
 			c.ready = true
@@ -741,6 +750,7 @@ func (j *joiner) matchExec(p *process) {
 		if b.count > 0 {
 			p.script = b.event
 			j.loaded(p, &b)
+			j.matchMiddle(p)
 		}
 	}
 	if p.Flags&ebpf.Interp != 0 && p.interp.name.n == 0 && p.interp.walk.n == 0 && p.loader < 0 {

@@ -24,6 +24,7 @@ const (
 	opCall opKind = iota
 	opProcess
 	opEvent // by a process outside of the tree, or without a call
+	opNote  // what else an event tells: that a file was written to
 )
 
 const noTie = math.MaxUint64
@@ -172,6 +173,9 @@ func (j *joiner) collect() {
 		}
 		j.ops = append(j.ops, o)
 	}
+	j.collectNotes()
+	j.byExits()
+	j.afterOpens()
 	slices.SortFunc(j.ops, func(a, b op) int {
 		switch {
 		case a.key != b.key:
@@ -207,7 +211,10 @@ func (j *joiner) perform(o *op) {
 		}
 	case opEvent:
 		e := &j.now.events[o.i]
+		e.bound = min(e.bound, o.key)
 		j.emitEvent(e)
 		e.done = true
+	case opNote:
+		j.emitNotes(&j.now.events[o.i], o.key)
 	}
 }

@@ -53,7 +53,12 @@ func (j *joiner) unknown() []fan.Inode {
 				j.need(p.interp.parent)
 				j.needEvent(p.script)
 				j.needEvent(p.loader)
+				for _, i := range p.middle {
+					j.needEvent(i)
+				}
 			}
+		case opNote:
+			j.needEvent(o.i)
 		case opEvent:
 			e := &j.now.events[o.i]
 			if _, made := j.born[e.target]; !e.outside {
@@ -70,6 +75,8 @@ func (j *joiner) needCall(c *call) {
 	j.needEvent(c.event)
 	j.needEvent(c.other)
 	switch {
+	case c.blind():
+		j.need(c.file[1].self)
 	case c.op == ebpf.OpChdir, c.op == ebpf.OpChroot, c.op == ebpf.OpOpen && c.file[0].mode&unix.S_IFMT == unix.S_IFDIR:
 		j.need(c.file[0].self)
 	case c.op == ebpf.OpOpen && c.event < 0:
@@ -249,12 +256,17 @@ func (f *file) unnamed() bool {
 	return f.self.FS == 0 && f.walk.n == 0 && f.mode != 0 && f.mode&unix.S_IFMT != unix.S_IFDIR
 }
 
-// appendText appends the path that one text of a call means: relative to a base,
-// the symbolic links on its way resolved as they are now. The last component
-// is kept. Only for what no event tells.
+// appendText appends the path that one text of a call means, relative to its
+// base.
 func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
-	base := &c.file[i]
-	dir, name := last(j.now.get(c.text[i]))
+	return j.appendTextIn(dst, c, &c.file[i], j.now.get(c.text[i]))
+}
+
+// appendTextIn appends the path that a text means to the process of a call: relative
+// to a base, the symbolic links on its way resolved as they are now. The last
+// component is kept. Only for what no event tells.
+func (j *joiner) appendTextIn(dst []byte, c *call, base *file, text []byte) ([]byte, bool) {
+	dir, name := last(text)
 	if len(name) == 0 {
 		return dst, false
 	}
@@ -264,7 +276,7 @@ func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
 		return dst, false
 	}
 	if len(dir) > 0 {
-		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
+		dst = append(append(dst, '/'), dir...)
 		dst = append(dst[:n], j.follow(dst[n:], c)...)
 	}
 	if dst[len(dst)-1] != '/' {
@@ -276,10 +288,10 @@ func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
 // follow returns where a path leads now that a call gave, the path itself if it
 // leads nowhere.
 func (j *joiner) follow(path []byte, c *call) []byte {
-	if real, ok := j.disk.real(path, c.ID.TGID, c.TID); ok {
+	if real, ok := j.disk.real(j.root, path, c.ID.TGID, c.TID); ok {
 		return real
 	}
-	return path
+	return appendClean([]byte{'/'}, 0, path)
 }
 
 // appendClean appends the components of a path to the directory that begins at

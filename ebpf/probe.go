@@ -41,6 +41,10 @@ func Probe() []Feature {
 			Name: "bpf_rdonly_cast", Use: "fields of the kernel are plain loads",
 			Err: haveFunction(kernel, "bpf_rdonly_cast"), Without: "each call record costs twice the time",
 		},
+		Feature{
+			Name: "io_uring", Use: "tracepoints that tell what is done by a ring",
+			Err: haveRings(kernel), Without: "what is done by a ring is told by its events only, and its kind inferred",
+		},
 		Feature{Name: "tracker", Use: "loads and attaches", Err: tryTracker()},
 	)
 }

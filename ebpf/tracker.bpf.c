@@ -31,6 +31,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define X32_BIT 0x40000000
 
 #define PATH_MAX 4096
+#define SCRIPT_ARGS 512 /* bytes of argv of a script, even if none are asked for */
 #define NAME_MAX 255
 #define WALK_MAX 256 /* components of a path that is walked here */
 #define CHUNK 256 /* the verifier looks at every byte that a helper may write: keep reads small */
@@ -39,7 +40,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Everything down to struct exec is mirrored in event.go. */
 
-enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL };
+enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL, KIND_SUBMIT, KIND_COMPLETE };
 
 enum {
 	FLAG_ALONE = 1,     /* the process has one thread */
@@ -93,6 +94,27 @@ struct call {
 		struct file_ref file;    /* what was opened or entered */
 		struct base_ref base[2]; /* base[1] only where there are two paths */
 	};
+};
+
+/* What was asked of a ring (io_uring), by the thread that the ring took it from. */
+struct submit {
+	struct head h;
+	__u64 request; /* the kernel's structure: until it is completed, no other has that number */
+	__u32 op;
+	__u32 flags;
+	__u16 text_len[2];
+	__u32 quiet; /* no completion is told of if it succeeds */
+	struct base_ref base[2];
+};
+
+struct complete {
+	struct head h;
+	__u64 request;
+	__s32 result;
+	__u32 flags; /* of what was opened into a descriptor: open(2) flags, */
+	__u32 fmode; /* f_mode, */
+	__u32 pad;
+	struct file_ref file; /* and what it is; else 0 */
 };
 
 struct fork {
@@ -210,6 +232,7 @@ struct scratch {
 	__u64 src;      /* what is copied next */
 	__u32 nowhere;  /* what put_ref found is on no filesystem that one could mount */
 	__u32 absolute; /* the text put last begins with a slash */
+	__u64 text_len; /* what put_asked put */
 	struct {
 		__u64 len;
 		__u64 mnt, dentry;
@@ -504,14 +527,19 @@ static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, _
 	return len;
 }
 
-/* What a path is relative to: walk.mnt and walk.dentry. */
-static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, __u64 len)
+static __always_inline void fill_base(struct scratch *s, struct base_ref *base)
 {
-	len = put_ref(len, 0);
 	base->ino = s->ref.ino;
 	base->dev = s->ref.dev;
 	base->gen = s->ref.gen;
 	base->path_len = s->ref.path_len;
+}
+
+/* What a path is relative to: walk.mnt and walk.dentry. */
+static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, __u64 len)
+{
+	len = put_ref(len, 0);
+	fill_base(s, base);
 	return len;
 }
 
@@ -619,11 +647,11 @@ static long args_chunk(__u32 i, __u64 *left)
 	return 0;
 }
 
-/* Appends the argument area of the new image at src, NULs and all, up to args_max bytes. */
-__noinline long put_args(__u64 len, __u64 size)
+/* Appends the argument area of the new image at src, NULs and all, up to so many bytes. */
+__noinline long put_args(__u64 len, __u64 size, __u32 max)
 {
 	struct scratch *s = get_scratch();
-	__u64 left = size > args_max ? args_max : size;
+	__u64 left = size > max ? max : size;
 
 	if (!s || !have_loop)
 		return 0;
@@ -678,6 +706,7 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 	struct linux_binprm *bprm = UNTRUSTED(struct linux_binprm, trusted_bprm);
 	struct found interp = {};
 	struct scratch *s;
+	__u32 max;
 	struct exec *r;
 	__u64 len = sizeof(*r), base;
 	long n;
@@ -711,9 +740,13 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 		r->filename_len = n;
 		len += n;
 	}
-	if (args_max) {
+	/* The kernel put the names of all scripts among the arguments. */
+	max = args_max;
+	if (r->h.flags & FLAG_SCRIPT && max < SCRIPT_ARGS)
+		max = SCRIPT_ARGS;
+	if (max) {
 		s->src = task->mm->arg_start;
-		n = put_args(len, task->mm->arg_end - task->mm->arg_start);
+		n = put_args(len, task->mm->arg_end - task->mm->arg_start, max);
 		if (n > 0) {
 			r->args_len = n;
 			len += n;
@@ -970,6 +1003,183 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	}
 	if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
+	emit_call(len);
+	return 0;
+}
+
+/*
+ * Rings. What io_uring does is told by two of its tracepoints: a request has its
+ * texts when it is submitted, and its outcome when it is completed. They are
+ * attached where the kernel has them in this form (6.0).
+ */
+
+enum { /* enum io_uring_op, linux/io_uring.h */
+	IORING_OP_OPENAT = 18,
+	IORING_OP_OPENAT2 = 28,
+	IORING_OP_RENAMEAT = 35,
+	IORING_OP_UNLINKAT,
+	IORING_OP_MKDIRAT,
+	IORING_OP_SYMLINKAT,
+	IORING_OP_LINKAT,
+};
+
+#define REQ_F_CQE_SKIP (1 << 6) /* IOSQE_CQE_SKIP_SUCCESS */
+
+/* Where a request has a field; at 0 it has none, nor has a kernel with another type there. */
+#define AT(T, field) (bpf_core_field_exists(((T *)0)->field) ? bpf_core_field_offset(T, field) : 0)
+
+static __always_inline int is_file_request(__u32 opcode)
+{
+	return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2 || (opcode >= IORING_OP_RENAMEAT && opcode <= IORING_OP_LINKAT);
+}
+
+/* Where a request has its paths, and what these are relative to. */
+struct asked {
+	__u32 op, flags;
+	__u32 dfd[2], name[2];
+};
+
+static __always_inline int find_asked(struct asked *at, __u32 opcode)
+{
+	switch (opcode) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+		*at = (struct asked){ OP_OPEN, AT(struct io_open, how.flags), { AT(struct io_open, dfd) }, { AT(struct io_open, filename) } };
+		return 1;
+	case IORING_OP_UNLINKAT:
+		*at = (struct asked){ OP_UNLINK, AT(struct io_unlink, flags), { AT(struct io_unlink, dfd) }, { AT(struct io_unlink, filename) } };
+		return 1;
+	case IORING_OP_MKDIRAT:
+		*at = (struct asked){ OP_MKDIR, 0, { AT(struct io_mkdir, dfd) }, { AT(struct io_mkdir, filename) } };
+		return 1;
+	case IORING_OP_RENAMEAT:
+		*at = (struct asked){ OP_RENAME, AT(struct io_rename, flags), { AT(struct io_rename, old_dfd), AT(struct io_rename, new_dfd) },
+				      { AT(struct io_rename, oldpath), AT(struct io_rename, newpath) } };
+		return 1;
+	case IORING_OP_LINKAT:
+	case IORING_OP_SYMLINKAT:
+		*at = (struct asked){ OP_LINK, AT(struct io_link, flags), { AT(struct io_link, old_dfd), AT(struct io_link, new_dfd) },
+				      { AT(struct io_link, oldpath), AT(struct io_link, newpath) } };
+		if (opcode == IORING_OP_SYMLINKAT)
+			at->op = OP_SYMLINK, at->flags = at->dfd[0] = 0;
+		return 1;
+	}
+	return 0;
+}
+
+static __always_inline __u32 read_asked(__u64 req, __u32 at)
+{
+	__u32 v = 0;
+
+	if (at)
+		bpf_probe_read_kernel(&v, sizeof(v), (void *)(req + at));
+	return v;
+}
+
+/* Appends a path of a request and, unless it is a link's text, what it is relative to: described in ref. */
+__noinline __u64 put_asked(__u64 len, __u32 name_at, __u32 dfd_at)
+{
+	struct task_struct *task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	struct scratch *s = get_scratch();
+	__u64 filename = 0, req;
+	long n;
+
+	if (!s || len > BUF_LAST)
+		return len;
+	req = ((struct submit *)s->buf)->request; /* a pointer could not be an argument */
+	__builtin_memset(&s->ref, 0, sizeof(s->ref));
+	s->text_len = 0;
+	if (name_at)
+		bpf_probe_read_kernel(&filename, sizeof(filename), (void *)(req + name_at));
+	if (!filename) {
+		((struct head *)s->buf)->flags |= FLAG_FAULT;
+		return len;
+	}
+	s->src = (__u64)GET(struct filename, filename, name);
+	n = put_kernel_text(len);
+	s->text_len = n;
+	if (dfd_at && find_base(s, task, read_asked(req, dfd_at), n > 0 && s->buf[len] == '/'))
+		return put_ref(len + n, 0);
+	return len + n;
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(on_submit, struct io_kiocb *trusted_req)
+{
+	__u64 req = (__u64)UNTRUSTED(struct io_kiocb, trusted_req), len;
+	struct asked at;
+	struct task_struct *task;
+	struct scratch *s;
+	struct submit *r;
+
+	if (!find_asked(&at, GET(struct io_kiocb, req, opcode)))
+		return 0;
+	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	if (!is_tracked(task))
+		return 0;
+	s = get_scratch();
+	if (!s)
+		return 0;
+	r = (struct submit *)s->buf;
+	fill_head(&r->h, task, KIND_SUBMIT);
+	r->request = req;
+	r->op = at.op;
+	r->flags = read_asked(req, at.flags);
+	if (at.op == OP_UNLINK && r->flags & AT_REMOVEDIR)
+		r->op = OP_RMDIR;
+	/* Its size changed, the low half did not. */
+	r->quiet = !!(read_asked(req, bpf_core_field_offset(struct io_kiocb, flags)) & REQ_F_CQE_SKIP);
+	__builtin_memset(r->base, 0, sizeof(r->base));
+	len = put_asked(sizeof(*r), at.name[0], at.dfd[0]);
+	r->text_len[0] = s->text_len;
+	fill_base(s, &r->base[0]);
+	r->text_len[1] = 0;
+	if (at.name[1]) {
+		len = put_asked(len, at.name[1], at.dfd[1]);
+		r->text_len[1] = s->text_len;
+		fill_base(s, &r->base[1]);
+	}
+	emit_call(len);
+	return 0;
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(on_complete, void *ring, void *req)
+{
+	struct task_struct *task;
+	struct file *f = 0;
+	struct scratch *s;
+	struct complete *r;
+	__u32 opcode;
+	__u64 len;
+
+	if (!req)
+		return 0;
+	opcode = GET(struct io_kiocb, req, opcode);
+	if (!is_file_request(opcode))
+		return 0;
+	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	if (!is_tracked(task))
+		return 0;
+	s = get_scratch();
+	if (!s)
+		return 0;
+	r = (struct complete *)s->buf;
+	fill_head(&r->h, task, KIND_COMPLETE);
+	r->request = (__u64)req;
+	r->result = GET(struct io_kiocb, req, cqe.res);
+	r->flags = r->fmode = r->pad = 0;
+	__builtin_memset(&r->file, 0, sizeof(r->file));
+	len = sizeof(*r);
+	if (r->result >= 0 && opcode < IORING_OP_RENAMEAT && !read_asked((__u64)req, AT(struct io_open, file_slot)))
+		f = get_file(task, r->result);
+	if (f) {
+		r->fmode = GET(struct file, f, f_mode);
+		r->flags = GET(struct file, f, f_flags);
+		len = put_file(s, &r->file, len, (__u64)GET(struct file, f, f_path.mnt), (__u64)GET(struct file, f, f_path.dentry));
+		if (s->nowhere)
+			r->result = -1; /* as in on_sys_exit */
+	}
 	emit_call(len);
 	return 0;
 }

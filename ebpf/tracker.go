@@ -46,6 +46,7 @@ type Tracker struct {
 	spill     *ebpf.Map
 	recorder  *ebpf.Variable
 	lost      *ebpf.Variable
+	rings     bool // requests to rings are told of
 	process   Process
 	call      Call
 }
@@ -102,6 +103,7 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.NoCalls {
 		spec.Maps[trackerMapCalls].MaxEntries = uint32(unix.Getpagesize())
 		delete(spec.Programs, trackerProgOnSysExit)
+		withoutRings(spec)
 	}
 	if !opts.Free {
 		delete(spec.Programs, trackerProgOnFree)
@@ -151,6 +153,14 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 		trackerMapProcesses: t.maps.Processes, trackerMapCalls: t.maps.Calls, trackerMapTracked: t.maps.Tracked,
 		trackerMapNumbers: t.maps.Numbers, trackerMapMarked: t.maps.Marked, trackerMapSpill: t.maps.Spill,
 	}}
+	kernel, err := types.Kernel()
+	if err != nil {
+		return notSupported("read the kernel's types (BTF)", err)
+	}
+	t.rings = attachRings(spec, kernel) == nil
+	if !t.rings {
+		withoutRings(spec)
+	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil && doWithout(spec) {
 		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
@@ -169,6 +179,9 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	}
 	return nil
 }
+
+// Rings tells whether there are records of what is done by io_uring.
+func (t *Tracker) Rings() bool { return t.rings }
 
 // AdoptChildren makes every child that the calling process forks from now on
 // the root of a monitored tree, until it is called with false.

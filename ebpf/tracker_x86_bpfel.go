@@ -23,10 +23,12 @@ const (
 	trackerMapScratch     = "scratch"
 	trackerMapSpill       = "spill"
 	trackerMapTracked     = "tracked"
+	trackerProgOnComplete = "on_complete"
 	trackerProgOnExec     = "on_exec"
 	trackerProgOnExit     = "on_exit"
 	trackerProgOnFork     = "on_fork"
 	trackerProgOnFree     = "on_free"
+	trackerProgOnSubmit   = "on_submit"
 	trackerProgOnSysExit  = "on_sys_exit"
 	trackerVarArgsMax     = "args_max"
 	trackerVarHaveFindVma = "have_find_vma"
@@ -78,11 +80,13 @@ type trackerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerProgramSpecs struct {
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnFree    *ebpf.ProgramSpec `ebpf:"on_free"`
-	OnSysExit *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	OnComplete *ebpf.ProgramSpec `ebpf:"on_complete"`
+	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnFree     *ebpf.ProgramSpec `ebpf:"on_free"`
+	OnSubmit   *ebpf.ProgramSpec `ebpf:"on_submit"`
+	OnSysExit  *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 }
 
 // trackerMapSpecs contains maps before they are loaded into the kernel.
@@ -167,19 +171,23 @@ type trackerVariables struct {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerPrograms struct {
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnFree    *ebpf.Program `ebpf:"on_free"`
-	OnSysExit *ebpf.Program `ebpf:"on_sys_exit"`
+	OnComplete *ebpf.Program `ebpf:"on_complete"`
+	OnExec     *ebpf.Program `ebpf:"on_exec"`
+	OnExit     *ebpf.Program `ebpf:"on_exit"`
+	OnFork     *ebpf.Program `ebpf:"on_fork"`
+	OnFree     *ebpf.Program `ebpf:"on_free"`
+	OnSubmit   *ebpf.Program `ebpf:"on_submit"`
+	OnSysExit  *ebpf.Program `ebpf:"on_sys_exit"`
 }
 
 func (p *trackerPrograms) Close() error {
 	return _TrackerClose(
+		p.OnComplete,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
 		p.OnFree,
+		p.OnSubmit,
 		p.OnSysExit,
 	)
 }

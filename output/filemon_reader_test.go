@@ -66,7 +66,14 @@ func TestFilemonReaderRecords(t *testing.T) {
 			if name == "backslash 012" {
 				want.Path = []byte("/\n") // the format cannot tell
 			}
-			if diff := cmp.Diff([]output.Record{want}, got.Records, cmpopts.EquateEmpty()); diff != "" {
+			wants := []output.Record{want}
+			switch {
+			case want.Kind == output.Modify && want.First:
+				wants[0].Kind, wants[0].First = output.Write, false // what the format has for it
+			case want.Kind == output.Modify, want.Kind == output.Attrib:
+				wants = nil // nothing, or a comment
+			}
+			if diff := cmp.Diff(wants, got.Records, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -11,6 +11,7 @@ type Process struct {
 	UID    uint32
 	Comm   string
 	Exe    []byte // path of the image, set by whoever learns it
+	Root   []byte // its root directory if it is not the usual one; so, too
 
 	Forked  int64 // CLOCK_MONOTONIC, ns; the start of the recording for the root
 	Exited  bool
