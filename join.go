@@ -24,6 +24,9 @@ const (
 	bitOverflow = unix.FAN_Q_OVERFLOW
 )
 
+// subvolRoot is the inode number of the root directory of a subvolume of btrfs.
+const subvolRoot = 256
+
 // place is a name in a directory.
 type place struct {
 	dir  fan.Inode
@@ -160,7 +163,10 @@ func (j *joiner) noteDir(e *event, i int32) {
 // file takes what a record with the given flags tells of a file. A path that was
 // cut is none.
 func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
-	fs := j.fs.ByDev(f.Dev)
+	fs := uint32(0)
+	if !f.Walked {
+		fs = j.fs.BySubvol(f.Dev, f.Subvol)
+	}
 	if fs == 0 && flags&ebpf.Cut != 0 {
 		return file{}
 	}
@@ -168,6 +174,9 @@ func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
 	if fs != 0 {
 		out.self = fan.Inode{Ino: f.Ino, Gen: f.Gen, FS: fs}
 		out.parent = fan.Inode{Ino: f.ParentIno, Gen: f.ParentGen, FS: fs}
+		if f.Subvol != 0 && f.Ino == subvolRoot {
+			out.parent, out.name = fan.Inode{}, span{} // it is in another subvolume
+		}
 	}
 	return out
 }

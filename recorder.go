@@ -115,13 +115,23 @@ func New(opts Options) (*Recorder, error) {
 		r.Close()
 		return nil, err
 	}
-	for _, fs := range r.group.Filesystems.All() {
-		if err := r.tracker.Mark(fs.Mount.Dev); err != nil {
+	for _, index := range r.group.Filesystems.All() {
+		if err := r.tell(index); err != nil {
 			r.Close()
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// tell tells the tracker that a filesystem is watched.
+func (r *Recorder) tell(index uint32) error {
+	fs := r.group.Filesystems.Get(index)
+	if fs.Subvolumes() && !r.opts.NoCalls && !r.tracker.Subvolumes() {
+		r.note("%s (%s) is not watched by fanotify: the kernel does not describe its types, which tell subvolumes apart", fs.Mount.Mountpoint, fs.Mount.Type)
+		return r.group.Unwatch(index)
+	}
+	return r.tracker.Mark(fs.Mount.Dev, fs.Subvolumes())
 }
 
 // watch makes the fanotify group and marks every filesystem that can be.
@@ -153,7 +163,7 @@ func (r *Recorder) watch() error {
 			r.note("%s (%s) is not watched by fanotify: %v", m.Mountpoint, m.Type, err)
 			continue
 		}
-		root := m.Root
+		root := r.group.Filesystems.Get(index).Mount.Root
 		if root == "/" {
 			root = ""
 		}

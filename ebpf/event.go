@@ -60,6 +60,7 @@ const (
 	OpSymlink
 	OpTruncate
 	OpBind
+	OpMount // of mounts: made, moved or gone; or the process is in another mount namespace
 )
 
 // Bits of Call.FMode; fs.h of the kernel.
@@ -77,6 +78,9 @@ type File struct {
 	Gen       uint32
 	ParentGen uint32
 	Mode      uint16 // st_mode
+	Subvol    uint32 // btrfs: id of the subvolume that the inode numbers are of
+	// Walked tells that fanotify did not watch the superblock at that moment.
+	Walked bool
 	// Name is that of the dentry, Walk the whole path where the superblock is
 	// not marked (see AppendPath). They point into the record.
 	Name, Walk []byte
@@ -169,6 +173,8 @@ func decodeFile(b []byte, f *File) (nameLen, walkLen int) {
 		Gen:       le.Uint32(b[20:]),
 		ParentGen: le.Uint32(b[24:]),
 		Mode:      le.Uint16(b[28:]),
+		Walked:    le.Uint16(b[34:]) != 0,
+		Subvol:    le.Uint32(b[36:]),
 	}
 	return int(le.Uint16(b[30:])), int(le.Uint16(b[32:]))
 }
@@ -272,6 +278,8 @@ func DecodeCall(b []byte, c *Call) error {
 		return nil
 	case OpUnlink, OpRmdir, OpMkdir, OpMknod, OpTruncate, OpBind:
 		return decodePaths(b, c, 1)
+	case OpMount:
+		return nil
 	case OpRename, OpLink, OpSymlink:
 		return decodePaths(b, c, 2)
 	}
@@ -291,7 +299,8 @@ func decodePaths(b []byte, c *Call, paths int) error {
 	}
 	for i := paths - 1; i >= 0; i-- {
 		r := b[callSize+i*baseSize:]
-		c.File[i] = File{Ino: le.Uint64(r), Dev: le.Uint32(r[8:]), Gen: le.Uint32(r[12:]), Mode: modeDir}
+		c.File[i] = File{Ino: le.Uint64(r), Dev: le.Uint32(r[8:]), Gen: le.Uint32(r[12:]), Mode: modeDir,
+			Walked: le.Uint16(r[18:]) != 0, Subvol: le.Uint32(r[20:])}
 		c.File[i].Walk = d.take(int(le.Uint16(r[16:])))
 	}
 	if d.bad {

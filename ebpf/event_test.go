@@ -44,8 +44,19 @@ func appendFile(b []byte, f *File) []byte {
 	b = le.AppendUint32(b, f.ParentGen)
 	b = le.AppendUint16(b, f.Mode)
 	b = le.AppendUint16(b, uint16(len(f.Name)))
+	return appendWhere(b, f)
+}
+
+// appendWhere is what file_ref and base_ref end with.
+func appendWhere(b []byte, f *File) []byte {
+	le := binary.LittleEndian
 	b = le.AppendUint16(b, uint16(len(f.Walk)))
-	return append(b, 0, 0, 0, 0, 0, 0)
+	walked := uint16(0)
+	if f.Walked {
+		walked = 1
+	}
+	b = le.AppendUint16(b, walked)
+	return le.AppendUint32(b, f.Subvol)
 }
 
 func appendBase(b []byte, f *File) []byte {
@@ -53,8 +64,7 @@ func appendBase(b []byte, f *File) []byte {
 	b = le.AppendUint64(b, f.Ino)
 	b = le.AppendUint32(b, f.Dev)
 	b = le.AppendUint32(b, f.Gen)
-	b = le.AppendUint16(b, uint16(len(f.Walk)))
-	return append(b, 0, 0, 0, 0, 0, 0)
+	return appendWhere(b, f)
 }
 
 func appendComm(b, comm []byte) []byte {
@@ -119,10 +129,10 @@ func encodeCall(c *Call, unused int) []byte {
 
 var (
 	someHeader = Header{Time: 0x0102030405060708, ID: ID{TGID: 0x11121314, Start: 0x2122232425262728}, TID: 0x31323334, UID: 0x41424344, Flags: Alone | Compat}
-	someFile   = File{Ino: 1 << 40, ParentIno: 1<<41 | 1, Dev: 0x00800001, Gen: 3, ParentGen: 4, Mode: 0o100644, Name: []byte("name")}
-	walkedFile = File{Ino: 5, Dev: 6, Gen: 7, Mode: 0o120777, Walk: []byte("c\x00b\x00a\x00")}
-	someBase   = File{Ino: 8, Dev: 9, Gen: 10, Mode: modeDir}
-	walkedBase = File{Ino: 11, Dev: 12, Gen: 13, Mode: modeDir, Walk: []byte("d\x00")}
+	someFile   = File{Subvol: 256, Ino: 1 << 40, ParentIno: 1<<41 | 1, Dev: 0x00800001, Gen: 3, ParentGen: 4, Mode: 0o100644, Name: []byte("name")}
+	walkedFile = File{Walked: true, Ino: 5, Dev: 6, Gen: 7, Mode: 0o120777, Walk: []byte("c\x00b\x00a\x00")}
+	someBase   = File{Subvol: 1 << 31, Ino: 8, Dev: 9, Gen: 10, Mode: modeDir}
+	walkedBase = File{Walked: true, Ino: 11, Dev: 12, Gen: 13, Mode: modeDir, Walk: []byte("d\x00")}
 )
 
 var processes = map[string]Process{
@@ -156,6 +166,7 @@ var calls = map[string]Call{
 	"mknod":    {Header: someHeader, Op: OpMknod, File: [2]File{someBase}, Text: [2][]byte{[]byte("a")}},
 	"truncate": {Header: someHeader, Op: OpTruncate, File: [2]File{someBase}, Text: [2][]byte{[]byte("a")}},
 	"bind":     {Header: someHeader, Op: OpBind, File: [2]File{someBase}, Text: [2][]byte{[]byte("a")}},
+	"mount":    {Header: someHeader, Op: OpMount},
 	"no text":  {Header: Header{Flags: Fault}, Op: OpMkdir, File: [2]File{{Mode: modeDir}}},
 }
 
@@ -232,7 +243,7 @@ func TestDecodeNonsense(t *testing.T) {
 		"call of nothing":                {asCall, nil, "no header in 0 bytes"},
 		"short call":                     {asCall, shortened(call("open"), callSize+baseSize-1), "short call in 71 bytes"},
 		"call 0":                         {asCall, with(call("open"), 32, 0), "call 0"},
-		"call that is not known":         {asCall, with(call("open"), 32, byte(OpBind)+1), "call 13"},
+		"call that is not known":         {asCall, with(call("open"), 32, byte(OpMount)+1), "call 14"},
 		"short open":                     {asCall, shortened(call("open"), callSize+fileSize-1), "short call of a file in 87 bytes"},
 		"open, cut":                      {asCall, shortened(call("open"), callSize+fileSize+3), "lengths beyond its end"},
 		"open, path too long":            {asCall, with(call("open"), callSize+32, u16(1)...), "lengths beyond its end"},
@@ -269,12 +280,14 @@ func TestRecordsRoundTrip(t *testing.T) {
 			Ino: rapid.Uint64().Draw(t, "ino"), ParentIno: rapid.Uint64().Draw(t, "parent"), Dev: rapid.Uint32().Draw(t, "dev"),
 			Gen: rapid.Uint32().Draw(t, "gen"), ParentGen: rapid.Uint32().Draw(t, "parent gen"), Mode: rapid.Uint16().Draw(t, "mode"),
 			Name: text.Draw(t, "name"), Walk: text.Draw(t, "walk"),
+			Walked: rapid.Bool().Draw(t, "walked"), Subvol: rapid.Uint32().Draw(t, "subvolume"),
 		}
 	})
 	base := rapid.Custom(func(t *rapid.T) File {
 		return File{
 			Ino: rapid.Uint64().Draw(t, "ino"), Dev: rapid.Uint32().Draw(t, "dev"), Gen: rapid.Uint32().Draw(t, "gen"),
 			Mode: modeDir, Walk: text.Draw(t, "walk"),
+			Walked: rapid.Bool().Draw(t, "walked"), Subvol: rapid.Uint32().Draw(t, "subvolume"),
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -295,10 +308,11 @@ func TestRecordsRoundTrip(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		c := Call{
-			Header: header.Draw(t, "header"), Op: Op(rapid.Uint8Range(uint8(OpOpen), uint8(OpBind)).Draw(t, "op")),
+			Header: header.Draw(t, "header"), Op: Op(rapid.Uint8Range(uint8(OpOpen), uint8(OpMount)).Draw(t, "op")),
 			Flags: rapid.Uint32().Draw(t, "flags"), FMode: rapid.Uint32().Draw(t, "fmode"),
 		}
 		switch c.Op {
+		case OpMount:
 		case OpOpen, OpChdir, OpChroot:
 			c.File[0] = file.Draw(t, "file")
 		case OpRename, OpLink, OpSymlink:

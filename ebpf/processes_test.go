@@ -121,7 +121,7 @@ func TestExec(t *testing.T) {
 	}
 
 	witnesses := map[bool]*witness{true: newWitness(t, Options{ArgsMax: 8192}), false: newWitness(t, Options{ArgsMax: 8192})}
-	do(t, witnesses[true].Mark(dev), witnesses[true].Mark(deviceOf(t, loader)))
+	witnesses[true].watch(dir, loader)
 	for _, c := range []struct {
 		name     string
 		argv     []string

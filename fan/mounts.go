@@ -3,6 +3,7 @@ package fan
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -17,6 +18,19 @@ type Mount struct {
 	Root       string // which directory of the filesystem is mounted
 	Mountpoint string
 	Type       string
+	Source     string // as mounted: a device, or any text
+	Options    string // of the superblock: ro, and what is the filesystem's own
+}
+
+// Option returns the value of an option of the superblock, "" for one that has
+// no value.
+func (m *Mount) Option(name string) (string, bool) {
+	for o := range strings.SplitSeq(m.Options, ",") {
+		if key, value, _ := strings.Cut(o, "="); key == name {
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // Mounts reads the mount table of the calling process.
@@ -34,6 +48,8 @@ func Mounts() ([]Mount, error) {
 			Root:       m.Root,
 			Mountpoint: m.Mountpoint,
 			Type:       m.FSType,
+			Source:     m.Source,
+			Options:    m.VFSOptions,
 		})
 	}
 	return mounts, nil
@@ -173,6 +189,43 @@ func openMount(m Mount) (int, error) {
 	}
 	return fd, nil
 }
+
+// openTopLevel opens the root directory of a btrfs of which only subvolumes are
+// mounted, through a mount that no path leads to: a superblock can be marked
+// only through its own root (EXDEV else).
+func openTopLevel(m Mount) (int, error) {
+	options := []string{"source", m.Source, "subvolid", "5"}
+	flags := []string{}
+	// Another state than the superblock's would be refused, or change it.
+	if _, ro := m.Option("ro"); ro {
+		flags = append(flags, "ro")
+	}
+	fd, err := detached(m.Type, options, flags)
+	if err != nil {
+		return -1, fmt.Errorf("mount the top level of %s: %w", m.Source, err)
+	}
+	var top, sub unix.Statfs_t
+	err = unix.Fstatfs(fd, &top)
+	if err == nil {
+		err = unix.Statfs(m.Mountpoint, &sub)
+	}
+	// The fsid is that of the filesystem, with the number of the subvolume
+	// mixed into it (btrfs_statfs).
+	id, _ := m.Option("subvolid")
+	tree, perr := strconv.ParseUint(id, 10, 64)
+	if err == nil && (perr != nil || uint64(uint32(top.Fsid.Val[1]^sub.Fsid.Val[1])) != (tree^topLevel)&0xffffffff ||
+		uint64(uint32(top.Fsid.Val[0]^sub.Fsid.Val[0])) != (tree^topLevel)>>32) {
+		err = fmt.Errorf("%w: %s has another filesystem by now", ErrNotSupported, m.Source)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("open the top level of %s: %w", m.Mountpoint, err)
+	}
+	return fd, nil
+}
+
+// topLevel is the number of the subvolume that is the root of every btrfs.
+const topLevel = 5
 
 // pseudo are filesystems of the kernel's own objects. Where they can be marked
 // at all nothing is gained: their files have no history, and call records tell
