@@ -108,6 +108,7 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 		j.setHandle(f.self)
 	case event >= 0:
 		path, ok = j.at(j.path[0][:0], &j.now.events[event])
+		path = j.shownScript(p, &j.now.events[event], path)
 		j.setHandle(j.now.events[event].target)
 	case f == nil && bytes.HasPrefix(j.now.get(p.filename), []byte("/")):
 		// A script that this process executed before, in one event with now.
@@ -174,6 +175,7 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	var ok bool
 	if e != nil {
 		path, ok = j.at(j.path[0][:0], e)
+		path, ok = j.shown(c, 0, path, ok)
 	} else {
 		path, ok = j.appendFile(j.path[0][:0], f)
 		j.setHandle(f.self)
@@ -210,6 +212,7 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 		return
 	}
 	path, ok := j.at(j.path[0][:0], e)
+	path, ok = j.shown(c, 0, path, ok)
 	j.path[0] = path
 	if ok {
 		j.say(kind, op, path, nil)
@@ -222,6 +225,9 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 // emitText hands out a record whose path only the call's text tells: where
 // fanotify does not watch, and of truncate(2), which makes no event.
 func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
+	if j.emitMerged(c, kind, op) {
+		return
+	}
 	path, ok := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
 	j.path[0] = path
 	if !ok {
@@ -238,6 +244,9 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 }
 
 func (j *joiner) emitRename(c *call, e *event) {
+	if e == nil && j.emitMerged(c, output.Rename, output.NoOp) {
+		return
+	}
 	if e == nil {
 		from, ok1 := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
 		to, ok2 := j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
@@ -254,17 +263,21 @@ func (j *joiner) emitRename(c *call, e *event) {
 	if c.flags&unix.RENAME_EXCHANGE != 0 {
 		op = output.Exchange
 	}
-	j.renamed(e, op)
+	j.renamed(c, e, op, 0, 1)
 	if c.other >= 0 {
 		o := &j.now.events[c.other]
 		j.setHandle(o.target)
-		j.renamed(o, op)
+		j.renamed(c, o, op, 1, 0)
 	}
 }
 
-func (j *joiner) renamed(e *event, op output.Op) {
+// renamed hands out the record of a rename event; old and new are which text of
+// the call has which name.
+func (j *joiner) renamed(c *call, e *event, op output.Op, old, new int) {
 	from, ok1 := j.appendIn(j.path[0][:0], e.dir, j.now.get(e.name))
 	to, ok2 := j.appendIn(j.path[1][:0], e.newDir, j.now.get(e.to))
+	from, ok1 = j.shown(c, old, from, ok1)
+	to, ok2 = j.shown(c, new, to, ok2)
 	j.path[0], j.path[1] = from, to
 	if ok1 && ok2 {
 		j.say(output.Rename, op, from, to)
@@ -279,6 +292,8 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	var from []byte
 	ok := true
 	switch {
+	case c.over > 0 && op == output.Hard:
+		from = append(j.path[0][:0], j.now.get(c.merged[0])...)
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
 	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
@@ -293,9 +308,14 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	j.path[0] = from
 	var to []byte
 	ok2 := true
-	if e != nil {
+	switch {
+	case e != nil:
 		to, ok2 = j.at(j.path[1][:0], e)
-	} else {
+		to, ok2 = j.shown(c, 1, to, ok2)
+	case c.over > 0:
+		to = append(j.path[1][:0], j.now.get(c.merged[1])...)
+		j.rec.Inferred = true
+	default:
 		to, ok2 = j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
 		j.rec.Inferred = true
 	}
@@ -350,7 +370,7 @@ func (j *joiner) emitEvent(e *event) {
 	j.setHandle(e.target)
 	left := e.left()
 	if left&bitRename != 0 {
-		j.renamed(e, output.NoOp)
+		j.renamed(nil, e, output.NoOp, 0, 1)
 		return
 	}
 	path, ok := j.at(j.path[0][:0], e)

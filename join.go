@@ -46,12 +46,13 @@ type faults struct {
 // is fed by add*, told by seal that an epoch is over, asked by unknown for the
 // directories to look up, and hands out records in release.
 type joiner struct {
-	fs      *fan.Filesystems
-	graph   *fan.Graph
-	mounts  *fan.MountTable
-	tree    *proctree.Tree
-	emit    func(*output.Record)
-	retired func(*proctree.Process)
+	fs       *fan.Filesystems
+	graph    *fan.Graph
+	mounts   *fan.MountTable
+	tree     *proctree.Tree
+	overlays overlays
+	emit     func(*output.Record)
+	retired  func(*proctree.Process)
 	// realDir resolves the symbolic links of a directory's path as it is now,
 	// for the few paths that are known only as a text.
 	realDir func([]byte) ([]byte, bool)
@@ -190,11 +191,13 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		p.parent = j.tree.Find(r.Parent)
 		p.root = r.Flags&ebpf.Recorder != 0
 		p.comm = j.now.put(r.Comm)
+		p.proc.Layered = p.parent != nil && p.parent.Layered
 	case ebpf.Exec:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
 			return // its fork record was lost, which is counted
 		}
 		p.image, p.interp = j.file(&r.Image, r.Flags), j.file(&r.Interp, r.Flags)
+		j.reaches(p.proc, r.Image.Dev, r.Interp.Dev)
 		p.comm, p.filename, p.args = j.now.put(r.Comm), j.now.put(r.Filename), j.now.put(r.Args)
 	case ebpf.Exit:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil || !j.tree.Gone(p.proc, r.Time, r.Status) {
@@ -220,6 +223,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 		return false
 	}
 	c := call{Header: r.Header, proc: proc, op: r.Op, flags: r.Flags, fmode: r.FMode, event: -1, other: -1}
+	j.reaches(proc, r.File[0].Dev, r.File[1].Dev)
 	for i := range c.file {
 		c.file[i] = j.file(&r.File[i], r.Header.Flags)
 		c.text[i] = j.now.put(r.Text[i])

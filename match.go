@@ -118,11 +118,12 @@ func (j *joiner) match() {
 		}
 	}
 	execs(j.after)
+	j.matchThrough(calls)
 	// A path that a symbolic link is in tells less: it gets what is left.
 	for i := range calls {
 		if c := &calls[i]; !c.ready && c.Time <= j.closed {
 			c.ready = true
-			if c.event < 0 {
+			if c.event < 0 && c.over <= 0 {
 				j.matchCall(c, false)
 			}
 			if c.event >= 0 && !c.maybe {
@@ -327,8 +328,9 @@ func (j *joiner) place(c *call) {
 	}
 	switch bits := e.mask & explain; {
 	case e.anchor != 0 || e.maybe != 0:
-	case c.Flags&ebpf.Alone == 0:
-		// Another thread may be about to say that it opened it before.
+	case c.Flags&ebpf.Alone == 0, c.over > 0:
+		// Another thread may be about to say that it opened it before; through
+		// an overlay no call says so.
 		c.first = c.op != ebpf.OpOpen && bits&(bits-1) == 0
 	default:
 		// Of an event with OPEN_EXEC the kernel's own open came first, of one

@@ -28,6 +28,14 @@ func (j *joiner) unknown() []fan.Inode {
 				j.needEvent(int32(i))
 			}
 		}
+		if len(j.overlays.list) > 0 {
+			for i := range j.now.calls { // what a text leads to tells of an overlay
+				if c := &j.now.calls[i]; c.op != ebpf.OpOpen && !c.ready {
+					j.need(c.file[0].self)
+					j.need(c.file[1].self)
+				}
+			}
+		}
 		if len(j.asked) > 0 {
 			return j.asked
 		}

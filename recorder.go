@@ -150,9 +150,14 @@ func (r *Recorder) watch() error {
 	}
 	table := fan.NewMountTable(mounts)
 	graph := fan.NewGraph(graphSize)
+	var overlays []fan.Mount
 	for _, shown := range table.Superblocks() {
 		m := shown[0]
 		if fan.Pseudo(m.Type) {
+			continue
+		}
+		if m.Type == "overlay" && !r.opts.NoCalls {
+			overlays = append(overlays, m)
 			continue
 		}
 		index, err := r.group.Watch(m)
@@ -173,6 +178,19 @@ func (r *Recorder) watch() error {
 		r.notes = append(r.notes, "recorded without call records: kinds and order are inferred, and working directories, link texts and what is not watched are missing")
 	}
 	r.join = newJoiner(r.group.Filesystems, graph, table)
+	for _, m := range overlays {
+		o, err := r.group.Overlay(m, table)
+		if err != nil {
+			r.opts.Log.Debug().Err(err).Msg("an overlay")
+			o = r.group.Described(m, table)
+		}
+		for i, layer := range o.Layers() {
+			if r.group.Hidden(layer) {
+				graph.AddRoot(layer, fmt.Sprintf("/layer %d of %s", i, m.Mountpoint))
+			}
+		}
+		r.join.overlays.add(o)
+	}
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles = r.opts.Handles
 	r.join.realDir = realDir

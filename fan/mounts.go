@@ -25,12 +25,22 @@ type Mount struct {
 // Option returns the value of an option of the superblock, "" for one that has
 // no value.
 func (m *Mount) Option(name string) (string, bool) {
+	all := m.options(name)
+	if len(all) == 0 {
+		return "", false
+	}
+	return all[0], true
+}
+
+// options returns the values of an option that may be there several times.
+func (m *Mount) options(name string) []string {
+	var all []string
 	for o := range strings.SplitSeq(m.Options, ",") {
 		if key, value, _ := strings.Cut(o, "="); key == name {
-			return value, true
+			all = append(all, value)
 		}
 	}
-	return "", false
+	return all
 }
 
 // Mounts reads the mount table of the calling process.
@@ -59,6 +69,7 @@ func Mounts() ([]Mount, error) {
 type MountTable struct {
 	byDev map[uint32][]Mount // the one to prefer first
 	all   []Mount
+	shown []Mount // those that no other hides
 }
 
 // NewMountTable orders the mounts of each superblock: those that show most of
@@ -70,6 +81,7 @@ func NewMountTable(mounts []Mount) *MountTable {
 	for _, m := range mounts {
 		if !cover.hides(m) {
 			t.byDev[m.Dev] = append(t.byDev[m.Dev], m)
+			t.shown = append(t.shown, m)
 		}
 	}
 	for _, list := range t.byDev {
@@ -159,6 +171,34 @@ func (t *MountTable) Append(dst []byte, dev uint32, inside []byte) ([]byte, bool
 		return append(dst, rest...), true
 	}
 	return append(dst, inside...), false
+}
+
+// On returns the mount that a path is on, whose symbolic links are resolved: the
+// one mounted deepest on the way.
+func (t *MountTable) On(path []byte) (Mount, bool) {
+	var on *Mount
+	for i := range t.shown {
+		m := &t.shown[i]
+		if _, ok := below(path, m.Mountpoint); ok && (on == nil || len(m.Mountpoint) >= len(on.Mountpoint)) {
+			on = m
+		}
+	}
+	if on == nil {
+		return Mount{}, false
+	}
+	return *on, true
+}
+
+// Inside returns the path inside the filesystem of a path on a mount.
+func (m *Mount) Inside(path []byte) []byte {
+	rest, _ := below(path, m.Mountpoint)
+	if len(rest) == 0 || rest[0] != '/' {
+		rest = append([]byte("/"), rest...)
+	}
+	if m.Root == "/" {
+		return rest
+	}
+	return append([]byte(m.Root), rest...)
 }
 
 // below returns what follows root in path, "" or with a leading slash.

@@ -20,6 +20,7 @@ type Process struct {
 	Last    int64 // time of its last record
 	Alone   bool  // at its last record it had one thread
 	Replies int64 // time of the last record that was made while it was alone
+	Layered bool  // it used an overlay of filesystems; set by whoever learns it
 
 	sole    uint32           // thread of the last record while there was only one
 	threads map[uint32]int64 // last record of each thread, once there were several
