@@ -96,6 +96,18 @@ func (j *joiner) emitExec(p *process) {
 	}
 }
 
+// script returns the path of a script as its text says.
+func (j *joiner) script(p *process) ([]byte, bool) {
+	path, ok := j.appendText(j.path[0][:0], &p.base, j.now.get(p.filename))
+	if !ok {
+		return path, false
+	}
+	if real, ok := j.realDir(path); ok { // it may be called by a symbolic link
+		path = append(path[:0], real...)
+	}
+	return path, true
+}
+
 // emitLoaded hands out the R of what the kernel opened for an exec: by its
 // event, by the record of the file, or else by the name that was executed.
 func (j *joiner) emitLoaded(p *process, event int32, f *file) {
@@ -107,13 +119,16 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 		path, ok = j.appendFile(j.path[0][:0], f)
 		j.setHandle(f.self)
 	case event >= 0:
-		path, ok = j.at(j.path[0][:0], &j.now.events[event])
-		path = j.shownScript(p, &j.now.events[event], path)
-		j.setHandle(j.now.events[event].target)
-	case f == nil && bytes.HasPrefix(j.now.get(p.filename), []byte("/")):
-		// A script that this process executed before, in one event with now.
+		e := &j.now.events[event]
+		if path, ok = j.shownScript(p, e); !ok {
+			path, ok = j.at(j.path[0][:0], e)
+		}
+		j.setHandle(e.target)
+	case f == nil && p.filename.n > 0:
+		// fanotify does not watch it, or this process executed it before, in
+		// one event with now.
 		j.rec.Inferred = true
-		path, ok = append(j.path[0][:0], j.now.get(p.filename)...), true
+		path, ok = j.script(p)
 	}
 	j.path[0] = path
 	if !ok {

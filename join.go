@@ -197,6 +197,7 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 			return // its fork record was lost, which is counted
 		}
 		p.image, p.interp = j.file(&r.Image, r.Flags), j.file(&r.Interp, r.Flags)
+		p.base = j.file(&r.Base, r.Flags)
 		j.reaches(p.proc, r.Image.Dev, r.Interp.Dev)
 		p.comm, p.filename, p.args = j.now.put(r.Comm), j.now.put(r.Filename), j.now.put(r.Args)
 	case ebpf.Exit:

@@ -2,7 +2,6 @@ package fanrec
 
 import (
 	"bytes"
-	"slices"
 
 	"fanrec/ebpf"
 	"fanrec/fan"
@@ -216,27 +215,21 @@ func (j *joiner) shownBy(o *fan.Overlay, layer fan.Inode, path []byte) []byte {
 	return out
 }
 
-// shownScript turns the path of a script that the kernel opened into that of
-// an overlay, if the process uses one and executed it there.
-func (j *joiner) shownScript(p *process, e *event, path []byte) []byte {
-	if len(j.overlays.list) == 0 || !j.layered(p.proc) {
-		return path
+// shownScript returns the path of a script that the kernel opened in a layer,
+// if it was executed in the overlay.
+func (j *joiner) shownScript(p *process, e *event) ([]byte, bool) {
+	if len(j.overlays.list) == 0 {
+		return nil, false
 	}
-	layer, _, ok := j.layer(e.dir)
+	if _, _, ok := j.layer(e.dir); !ok {
+		return nil, false
+	}
+	path, ok := j.script(p)
 	if !ok {
-		return path
+		return nil, false
 	}
-	name := bytes.TrimPrefix(j.now.get(p.filename), []byte("./"))
-	for _, o := range j.overlays.list {
-		if o.Upper != layer && !slices.Contains(o.Lower, layer) {
-			continue
-		}
-		shown := j.shownBy(o, layer, bytes.Clone(path))
-		if bytes.HasSuffix(shown, name) || !bytes.HasSuffix(path, name) {
-			return shown
-		}
-	}
-	return path
+	m, ok := j.mounts.On(path)
+	return path, ok && j.overlays.find(m.Dev) != 0
 }
 
 // emitMerged hands out a record of a call through an overlay that no event

@@ -51,6 +51,7 @@ func (j *joiner) unknown() []fan.Inode {
 			if p := &j.now.procs[o.i]; p.kind == ebpf.Exec {
 				j.need(p.image.parent)
 				j.need(p.interp.parent)
+				j.need(p.base.self)
 				j.needEvent(p.script)
 				j.needEvent(p.loader)
 			}

@@ -92,6 +92,7 @@ type process struct {
 	comm     span
 	image    file
 	interp   file
+	base     file // of a script: what filename is relative to
 	filename span
 	args     span
 	prev     int64 // time of the thread's record before
@@ -205,6 +206,7 @@ func move(to, from *pending, keep uint64, remap []int32) []int32 {
 		n := &to.procs[len(to.procs)-1]
 		n.script, n.loader = index(p.script), index(p.loader)
 		n.image, n.interp = moveFile(p.image), moveFile(p.interp)
+		n.base = moveFile(p.base)
 		n.comm, n.filename, n.args = to.put(from.get(p.comm)), to.put(from.get(p.filename)), to.put(from.get(p.args))
 	}
 	return remap

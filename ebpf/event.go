@@ -107,6 +107,7 @@ type Process struct {
 	Comm     []byte
 	Image    File   // Exec
 	Interp   File   // Exec: the ELF interpreter, zero if there is none
+	Base     File   // Exec of a script: the directory that Filename is relative to
 	Filename []byte // Exec: the path as given
 	Args     []byte // Exec: argv, each with a NUL, up to Options.ArgsMax bytes
 }
@@ -132,7 +133,7 @@ const (
 	baseSize = 24
 	callSize = 48 // and a file, or one base or two
 	forkSize = 72
-	execSize = 64 // and two files
+	execSize = 64 // and two files and a base
 	exitSize = 40
 	modeDir  = 0o040000 // S_IFDIR: what a path is relative to
 )
@@ -219,19 +220,21 @@ func DecodeProcess(b []byte, p *Process) error {
 		p.GID = le.Uint32(b[52:])
 		p.Comm = cString(b[56:72])
 	case Exec:
-		if len(b) < execSize+2*fileSize {
+		if len(b) < execSize+2*fileSize+baseSize {
 			return malformed("short exec", b)
 		}
 		p.Cgroup = le.Uint64(b[32:])
 		p.GID = le.Uint32(b[40:])
 		p.Comm = cString(b[48:64])
-		d := data{b: b[execSize+2*fileSize:]}
+		base := b[execSize+2*fileSize:]
+		d := data{b: base[baseSize:]}
 		n, w := decodeFile(b[execSize:], &p.Image)
 		d.file(&p.Image, n, w)
 		n, w = decodeFile(b[execSize+fileSize:], &p.Interp)
 		d.file(&p.Interp, n, w)
 		p.Filename = d.take(int(le.Uint16(b[44:])))
 		p.Args = d.take(int(le.Uint16(b[46:])))
+		p.Base = decodeBase(base, &d)
 		if d.bad {
 			return malformed("exec with lengths beyond its end", b)
 		}
@@ -298,15 +301,21 @@ func decodePaths(b []byte, c *Call, paths int) error {
 		c.Text[i] = d.take(int(le.Uint16(b[44+2*i:])))
 	}
 	for i := paths - 1; i >= 0; i-- {
-		r := b[callSize+i*baseSize:]
-		c.File[i] = File{Ino: le.Uint64(r), Dev: le.Uint32(r[8:]), Gen: le.Uint32(r[12:]), Mode: modeDir,
-			Walked: le.Uint16(r[18:]) != 0, Subvol: le.Uint32(r[20:])}
-		c.File[i].Walk = d.take(int(le.Uint16(r[16:])))
+		c.File[i] = decodeBase(b[callSize+i*baseSize:], &d)
 	}
 	if d.bad {
 		return malformed("call with lengths beyond its end", b)
 	}
 	return nil
+}
+
+// decodeBase reads a base_ref; its path is taken from the data.
+func decodeBase(b []byte, d *data) File {
+	le := binary.LittleEndian
+	f := File{Ino: le.Uint64(b), Dev: le.Uint32(b[8:]), Gen: le.Uint32(b[12:]), Mode: modeDir}
+	f.Walked, f.Subvol = le.Uint16(b[18:]) != 0, le.Uint32(b[20:])
+	f.Walk = d.take(int(le.Uint16(b[16:])))
+	return f
 }
 
 // AppendPath appends the path that the kernel walked for a File: its Walk has

@@ -87,8 +87,8 @@ func encodeProcess(p *Process, unused int) []byte {
 		b = le.AppendUint16(b, uint16(len(p.Filename)))
 		b = le.AppendUint16(b, uint16(len(p.Args)))
 		b = appendComm(b, p.Comm)
-		b = appendFile(appendFile(b, &p.Image), &p.Interp)
-		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Interp.Name, p.Interp.Walk, p.Filename, p.Args} {
+		b = appendBase(appendFile(appendFile(b, &p.Image), &p.Interp), &p.Base)
+		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Interp.Name, p.Interp.Walk, p.Filename, p.Args, p.Base.Walk} {
 			b = append(b, text...)
 		}
 	case Exit:
@@ -140,11 +140,11 @@ var processes = map[string]Process{
 	// The kernel's comm always ends in a NUL; a record need not.
 	"fork, long comm": {Header: someHeader, Kind: Fork, Comm: []byte("sixteen letters!")},
 	"exec": {
-		Header: someHeader, Kind: Exec, GID: 100, Cgroup: 1 << 51, Comm: []byte("cc"), Image: someFile, Interp: walkedFile,
+		Header: someHeader, Kind: Exec, GID: 100, Cgroup: 1 << 51, Comm: []byte("cc"), Image: someFile, Interp: walkedFile, Base: walkedBase,
 		Filename: []byte("./cc"), Args: []byte("cc\x00-c\x00\x00"),
 	},
-	"exec of a static program": {Header: someHeader, Kind: Exec, Comm: []byte("cc"), Image: walkedFile, Filename: []byte("/cc")},
-	"exec with nothing":        {Header: someHeader, Kind: Exec},
+	"exec of a static program": {Header: someHeader, Kind: Exec, Comm: []byte("cc"), Image: walkedFile, Base: someBase, Filename: []byte("/cc")},
+	"exec with nothing":        {Header: someHeader, Kind: Exec, Base: File{Mode: modeDir}},
 	"exit":                     {Header: someHeader, Kind: Exit, Status: 0x8b},
 	"free":                     {Header: someHeader, Kind: Free},
 	"reuse":                    {Header: someHeader, Kind: Reuse},
@@ -232,12 +232,12 @@ func TestDecodeNonsense(t *testing.T) {
 		"kind 0":                         {asProcess, with(process("free"), 30, 0), "kind 0"},
 		"a call among processes":         {asProcess, call("open"), "kind 6"},
 		"short fork":                     {asProcess, shortened(process("fork"), forkSize-1), "short fork in 71 bytes"},
-		"short exec":                     {asProcess, shortened(process("exec"), execSize+2*fileSize-1), "short exec in 143 bytes"},
+		"short exec":                     {asProcess, shortened(process("exec"), execSize+2*fileSize+baseSize-1), "short exec in 167 bytes"},
 		"exec, cut":                      {asProcess, shortened(process("exec"), len(process("exec"))-1), "lengths beyond its end"},
 		"exec, image's name too long":    {asProcess, with(process("exec"), execSize+30, u16(0xffff)...), "lengths beyond its end"},
 		"exec, interpreter's path":       {asProcess, with(process("exec"), execSize+fileSize+32, u16(0xffff)...), "lengths beyond its end"},
-		"exec, file name too long":       {asProcess, with(process("exec"), 44, u16(12)...), "lengths beyond its end"},
-		"exec, arguments too long":       {asProcess, with(process("exec"), 46, u16(8)...), "lengths beyond its end"},
+		"exec, file name too long":       {asProcess, with(process("exec"), 44, u16(14)...), "lengths beyond its end"},
+		"exec, arguments too long":       {asProcess, with(process("exec"), 46, u16(10)...), "lengths beyond its end"},
 		"short exit":                     {asProcess, shortened(process("exit"), exitSize-1), "short exit in 39 bytes"},
 		"a process among calls":          {asCall, process("exec"), "kind 2"},
 		"call of nothing":                {asCall, nil, "no header in 0 bytes"},
@@ -300,6 +300,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 		case Exec:
 			p.GID, p.Cgroup, p.Comm = rapid.Uint32().Draw(t, "gid"), rapid.Uint64().Draw(t, "cgroup"), comm.Draw(t, "comm")
 			p.Image, p.Interp = file.Draw(t, "image"), file.Draw(t, "interpreter")
+			p.Base = base.Draw(t, "base")
 			p.Filename, p.Args = text.Draw(t, "filename"), text.Draw(t, "args")
 		case Exit:
 			p.Status = rapid.Uint32().Draw(t, "status")

@@ -115,6 +115,7 @@ struct exec {
 	char comm[16];
 	struct file_ref image;
 	struct file_ref interp;
+	struct base_ref base; /* of a script: what filename is relative to */
 };
 
 struct exit {
@@ -577,6 +578,26 @@ static __always_inline struct file *get_file(struct task_struct *task, __u32 fd)
 	return f;
 }
 
+/* The file that a relative path starts from: the working directory, a descriptor, or the root. */
+static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
+{
+	if (absolute) {
+		s->walk.mnt = (__u64)task->fs->root.mnt;
+		s->walk.dentry = (__u64)task->fs->root.dentry;
+	} else if ((int)dfd == AT_FDCWD) {
+		s->walk.mnt = (__u64)task->fs->pwd.mnt;
+		s->walk.dentry = (__u64)task->fs->pwd.dentry;
+	} else {
+		struct file *f = get_file(task, dfd);
+
+		if (!f)
+			return 0;
+		s->walk.mnt = (__u64)GET(struct file, f, f_path.mnt);
+		s->walk.dentry = (__u64)GET(struct file, f, f_path.dentry);
+	}
+	return 1;
+}
+
 /* Process records. */
 
 SEC("tp_btf/sched_process_fork")
@@ -732,6 +753,7 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 	struct scratch *s;
 	struct exec *r;
 	__u64 len = sizeof(*r), base;
+	char first = 0;
 	long n;
 
 	if (!is_tracked(task))
@@ -754,10 +776,12 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 			bpf_find_vma(trusted_task, base, take_vma, &interp, 0);
 	}
 	__builtin_memset(&r->interp, 0, sizeof(r->interp));
+	__builtin_memset(&r->base, 0, sizeof(r->base));
 	len = put_file(s, &r->image, len, (__u64)bprm->file->f_path.mnt, (__u64)bprm->file->f_path.dentry);
 	if (interp.dentry)
 		len = put_file(s, &r->interp, len, interp.mnt, interp.dentry);
 	s->src = (__u64)bprm->filename;
+	bpf_probe_read_kernel(&first, sizeof(first), (void *)s->src);
 	n = put_kernel_text(len);
 	if (n > 0) {
 		r->filename_len = n;
@@ -771,6 +795,8 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 			len += n;
 		}
 	}
+	if (r->h.flags & FLAG_SCRIPT && find_base(s, task, (__u32)AT_FDCWD, first == '/'))
+		len = put_base(s, &r->base, len);
 	emit_process(len);
 	return 0;
 }
@@ -858,26 +884,6 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 	out->a[4] = regs->regs[4];
 #endif
 	return nr;
-}
-
-/* The file that a relative path starts from: the working directory, a descriptor, or the root. */
-static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
-{
-	if (absolute) {
-		s->walk.mnt = (__u64)task->fs->root.mnt;
-		s->walk.dentry = (__u64)task->fs->root.dentry;
-	} else if ((int)dfd == AT_FDCWD) {
-		s->walk.mnt = (__u64)task->fs->pwd.mnt;
-		s->walk.dentry = (__u64)task->fs->pwd.dentry;
-	} else {
-		struct file *f = get_file(task, dfd);
-
-		if (!f)
-			return 0;
-		s->walk.mnt = (__u64)GET(struct file, f, f_path.mnt);
-		s->walk.dentry = (__u64)GET(struct file, f, f_path.dentry);
-	}
-	return 1;
 }
 
 static __always_inline __u64 arg(struct args *a, __u8 i, __u64 none)
