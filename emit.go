@@ -74,6 +74,7 @@ func (j *joiner) emitProcess(p *process) {
 }
 
 func (j *joiner) emitExec(p *process) {
+	j.root = p.proc.Root
 	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
 	image, ok := j.appendFile(j.path[0][:0], &p.image)
 	unnamed := p.image.unnamed()
@@ -109,6 +110,15 @@ func (j *joiner) emitExec(p *process) {
 	}
 }
 
+// script returns the path of a script as its text says.
+func (j *joiner) script(p *process) ([]byte, bool) {
+	path, ok := j.appendTextIn(j.path[0][:0], &p.Header, &p.base, j.now.get(p.filename))
+	if ok {
+		path = append(path[:0], j.follow(path, &p.Header)...) // it may be called by a symbolic link
+	}
+	return path, ok
+}
+
 // emitLoaded hands out the R of what the kernel opened for an exec: by its
 // event, by the record of the file, or else by the name that was executed.
 func (j *joiner) emitLoaded(p *process, event int32, f *file) {
@@ -120,12 +130,19 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 		path, ok = j.appendFile(j.path[0][:0], f)
 		j.setHandle(f.self)
 	case event >= 0:
-		path, ok = j.at(j.path[0][:0], &j.now.events[event])
-		j.setHandle(j.now.events[event].target)
-	case f == nil && bytes.HasPrefix(j.now.get(p.filename), []byte("/")):
-		// A script that this process executed before, in one event with now.
+		e := &j.now.events[event]
+		if event == p.script {
+			path, ok = j.shownScript(p, e)
+		}
+		if !ok {
+			path, ok = j.at(j.path[0][:0], e)
+		}
+		j.setHandle(e.target)
+	case f == nil && p.filename.n > 0:
+		// fanotify does not watch it, or this process executed it before, in
+		// one event with now.
 		j.rec.Inferred = true
-		path, ok = append(j.path[0][:0], j.now.get(p.filename)...), true
+		path, ok = j.script(p)
 	}
 	j.path[0] = path
 	if !ok {
@@ -198,9 +215,10 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	switch {
 	case e != nil:
 		path, ok = j.at(j.path[0][:0], e)
+		path, ok = j.shown(c, 0, path, ok)
 	case c.blind():
-		if path, ok = j.appendTextIn(j.path[0][:0], c, &c.file[1], j.now.get(c.text[0])); ok {
-			path = append(path[:0], j.follow(path, c)...) // a symbolic link at the end, too
+		if path, ok = j.appendTextIn(j.path[0][:0], &c.Header, &c.file[1], j.now.get(c.text[0])); ok {
+			path = append(path[:0], j.follow(path, &c.Header)...) // a symbolic link at the end, too
 		}
 		j.rec.Inferred = true
 	default:
@@ -242,6 +260,7 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 		return
 	}
 	path, ok := j.at(j.path[0][:0], e)
+	path, ok = j.shown(c, 0, path, ok)
 	j.path[0] = path
 	if ok {
 		j.say(kind, op, path, nil)
@@ -254,9 +273,12 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 // emitText hands out a record whose path only the call's text tells: where
 // fanotify does not watch, and of truncate(2), which makes no event.
 func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
+	if j.emitMerged(c, kind, op) {
+		return
+	}
 	path, ok := j.appendText(j.path[0][:0], c, 0)
 	if c.op == ebpf.OpTruncate {
-		path = j.follow(path, c)
+		path = j.follow(path, &c.Header)
 	}
 	j.path[0] = path
 	if !ok {
@@ -268,6 +290,9 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 }
 
 func (j *joiner) emitRename(c *call, e *event) {
+	if e == nil && j.emitMerged(c, output.Rename, output.NoOp) {
+		return
+	}
 	if e == nil {
 		from, ok1 := j.appendText(j.path[0][:0], c, 0)
 		to, ok2 := j.appendText(j.path[1][:0], c, 1)
@@ -287,17 +312,21 @@ func (j *joiner) emitRename(c *call, e *event) {
 	if c.flags&unix.RENAME_EXCHANGE != 0 {
 		op = output.Exchange
 	}
-	j.renamed(e, op)
+	j.renamed(c, e, op, 0, 1)
 	if c.other >= 0 {
 		o := &j.now.events[c.other]
 		j.setHandle(o.target)
-		j.renamed(o, op)
+		j.renamed(c, o, op, 1, 0)
 	}
 }
 
-func (j *joiner) renamed(e *event, op output.Op) {
+// renamed hands out the record of a rename event; old and new are which text of
+// the call has which name.
+func (j *joiner) renamed(c *call, e *event, op output.Op, old, new int) {
 	from, ok1 := j.appendIn(j.path[0][:0], e.dir, j.now.get(e.name))
 	to, ok2 := j.appendIn(j.path[1][:0], e.newDir, j.now.get(e.to))
+	from, ok1 = j.shown(c, old, from, ok1)
+	to, ok2 = j.shown(c, new, to, ok2)
 	j.path[0], j.path[1] = from, to
 	if ok1 && ok2 {
 		j.say(output.Rename, op, from, to)
@@ -312,6 +341,8 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	var from []byte
 	ok := true
 	switch {
+	case c.over > 0 && op == output.Hard:
+		from = append(j.path[0][:0], j.now.get(c.merged[0])...)
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
 	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
@@ -324,15 +355,20 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	default:
 		from, ok = j.appendText(j.path[0][:0], c, 0)
 		if c.flags&unix.AT_SYMLINK_FOLLOW != 0 {
-			from = j.follow(from, c)
+			from = j.follow(from, &c.Header)
 		}
 	}
 	j.path[0] = from
 	var to []byte
 	ok2 := true
-	if e != nil {
+	switch {
+	case e != nil:
 		to, ok2 = j.at(j.path[1][:0], e)
-	} else {
+		to, ok2 = j.shown(c, 1, to, ok2)
+	case c.over > 0:
+		to = append(j.path[1][:0], j.now.get(c.merged[1])...)
+		j.rec.Inferred = true
+	default:
 		to, ok2 = j.appendText(j.path[1][:0], c, 1)
 		j.rec.Inferred = true
 	}
@@ -394,7 +430,7 @@ func (j *joiner) emitEvent(e *event) {
 	j.setHandle(e.target)
 	left := e.left()
 	if left&bitRename != 0 {
-		j.renamed(e, output.NoOp)
+		j.renamed(nil, e, output.NoOp, 0, 1)
 		return
 	}
 	path, ok := j.at(j.path[0][:0], e)

@@ -50,6 +50,7 @@ func (j *joiner) settle() {
 		}
 		p, _ := j.tree.Owner(e.pid, j.closed)
 		last, _ := j.tree.Owner(e.pid, j.after)
+		waited := j.closed > e.end // calls of the time of the event have returned
 		switch {
 		case !j.calls, j.closed-e.end > holdTime, e.left() == 0 && j.closed-e.end > maybeTime:
 			e.settled = true
@@ -62,8 +63,12 @@ func (j *joiner) settle() {
 			e.done = e.mask&bitDir == 0 || e.mask&(bitCreate|bitDelete|bitRename) == 0
 		case p.Exited && p.Exit <= j.closed:
 			e.settled = true
-		case p.Replies > e.end && p.Replies <= j.closed:
+		case p.Replies > e.end && p.Replies <= j.closed, waited && j.noise(e, p):
 			e.settled = true
+		}
+		if e.settled && !e.outside && e.left() != 0 && p != nil && j.noise(e, p) {
+			e.ignore()
+			continue
 		}
 		if e.settled && !e.outside && j.calls && e.mask&bitOpenExec != 0 {
 			// Opened for an execve that failed, or for one whose record has it.

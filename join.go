@@ -24,6 +24,9 @@ const (
 	bitOverflow = unix.FAN_Q_OVERFLOW
 )
 
+// subvolRoot is the inode number of the root directory of a subvolume of btrfs.
+const subvolRoot = 256
+
 // place is a name in a directory.
 type place struct {
 	dir  fan.Inode
@@ -43,12 +46,13 @@ type faults struct {
 // is fed by add*, told by seal that an epoch is over, asked by unknown for the
 // directories to look up, and hands out records in release.
 type joiner struct {
-	fs      *fan.Filesystems
-	graph   *fan.Graph
-	mounts  *fan.MountTable
-	tree    *proctree.Tree
-	emit    func(*output.Record)
-	retired func(*proctree.Process)
+	fs       *fan.Filesystems
+	graph    *fan.Graph
+	mounts   *fan.MountTable
+	tree     *proctree.Tree
+	overlays overlays
+	emit     func(*output.Record)
+	retired  func(*proctree.Process)
 	// disk is asked about the few paths that are known only as a text.
 	disk    disk
 	root    []byte // of the process whose call is handed out, empty if it is the usual one
@@ -178,7 +182,10 @@ func (j *joiner) noteDir(e *event, i int32) {
 // file takes what a record with the given flags tells of a file. A path that was
 // cut is none.
 func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
-	fs := j.fs.ByDev(f.Dev)
+	fs := uint32(0)
+	if !f.Walked {
+		fs = j.fs.BySubvol(f.Dev, f.Subvol)
+	}
 	if fs == 0 && flags&ebpf.Cut != 0 {
 		return file{}
 	}
@@ -186,6 +193,9 @@ func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
 	if fs != 0 {
 		out.self = fan.Inode{Ino: f.Ino, Gen: f.Gen, FS: fs}
 		out.parent = fan.Inode{Ino: f.ParentIno, Gen: f.ParentGen, FS: fs}
+		if f.Subvol != 0 && f.Ino == subvolRoot {
+			out.parent, out.name = fan.Inode{}, span{} // it is in another subvolume
+		}
 	}
 	return out
 }
@@ -199,11 +209,14 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		p.parent = j.tree.Find(r.Parent)
 		p.root = r.Flags&ebpf.Recorder != 0
 		p.comm = j.now.put(r.Comm)
+		p.proc.Layered = p.parent != nil && p.parent.Layered
 	case ebpf.Exec:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
 			return // its fork record was lost, which is counted
 		}
 		p.image, p.interp = j.file(&r.Image, r.Flags), j.file(&r.Interp, r.Flags)
+		p.base = j.file(&r.Base, r.Flags)
+		j.reaches(p.proc, r.Image.Dev, r.Interp.Dev)
 		p.comm, p.filename, p.args = j.now.put(r.Comm), j.now.put(r.Filename), j.now.put(r.Args)
 	case ebpf.Exit:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil || !j.tree.Gone(p.proc, r.Time, r.Status) {
@@ -229,6 +242,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 		return false
 	}
 	c := call{Header: r.Header, proc: proc, op: r.Op, flags: r.Flags, fmode: r.FMode, event: -1, other: -1}
+	j.reaches(proc, r.File[0].Dev, r.File[1].Dev)
 	for i := range c.file {
 		c.file[i] = j.file(&r.File[i], r.Header.Flags)
 		c.text[i] = j.now.put(r.Text[i])

@@ -128,8 +128,13 @@ func (j *joiner) match() {
 	each(j.matchCreate)
 	j.raise()
 	each(func(c *call) { j.matchName(c, true) })
+	j.matchThrough(calls)
 	j.raise()
-	each(func(c *call) { j.matchName(c, false) })
+	each(func(c *call) {
+		if c.over <= 0 {
+			j.matchName(c, false)
+		}
+	})
 	j.raise()
 	p := 0
 	each(func(c *call) {
@@ -411,8 +416,9 @@ func (j *joiner) place(c *call) {
 	}
 	switch bits := e.mask & explain; {
 	case e.anchor != 0, e.maybe != 0, e.mixed && c.op == ebpf.OpOpen:
-	case c.Flags&ebpf.Alone == 0:
-		// Another thread may be about to say that it opened it before.
+	case c.Flags&ebpf.Alone == 0, c.over > 0:
+		// Another thread may be about to say that it opened it before; through
+		// an overlay no call says so.
 		c.first = c.op != ebpf.OpOpen && bits&(bits-1) == 0
 	default:
 		// Of an event with OPEN_EXEC the kernel's own open came first, of one

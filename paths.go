@@ -36,6 +36,14 @@ func (j *joiner) unknown() []fan.Inode {
 				}
 			}
 		}
+		if len(j.overlays.list) > 0 {
+			for i := range j.now.calls { // what a text leads to tells of an overlay
+				if c := &j.now.calls[i]; c.op != ebpf.OpOpen && !c.ready {
+					j.need(c.file[0].self)
+					j.need(c.file[1].self)
+				}
+			}
+		}
 		if len(j.asked) > 0 {
 			return j.asked
 		}
@@ -51,6 +59,7 @@ func (j *joiner) unknown() []fan.Inode {
 			if p := &j.now.procs[o.i]; p.kind == ebpf.Exec {
 				j.need(p.image.parent)
 				j.need(p.interp.parent)
+				j.need(p.base.self)
 				j.needEvent(p.script)
 				j.needEvent(p.loader)
 				for _, i := range p.middle {
@@ -259,13 +268,13 @@ func (f *file) unnamed() bool {
 // appendText appends the path that one text of a call means, relative to its
 // base.
 func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
-	return j.appendTextIn(dst, c, &c.file[i], j.now.get(c.text[i]))
+	return j.appendTextIn(dst, &c.Header, &c.file[i], j.now.get(c.text[i]))
 }
 
-// appendTextIn appends the path that a text means to the process of a call: relative
+// appendTextIn appends the path that a text means to the thread of a record: relative
 // to a base, the symbolic links on its way resolved as they are now. The last
 // component is kept. Only for what no event tells.
-func (j *joiner) appendTextIn(dst []byte, c *call, base *file, text []byte) ([]byte, bool) {
+func (j *joiner) appendTextIn(dst []byte, h *ebpf.Header, base *file, text []byte) ([]byte, bool) {
 	dir, name := last(text)
 	if len(name) == 0 {
 		return dst, false
@@ -277,7 +286,7 @@ func (j *joiner) appendTextIn(dst []byte, c *call, base *file, text []byte) ([]b
 	}
 	if len(dir) > 0 {
 		dst = append(append(dst, '/'), dir...)
-		dst = append(dst[:n], j.follow(dst[n:], c)...)
+		dst = append(dst[:n], j.follow(dst[n:], h)...)
 	}
 	if dst[len(dst)-1] != '/' {
 		dst = append(dst, '/')
@@ -285,10 +294,10 @@ func (j *joiner) appendTextIn(dst []byte, c *call, base *file, text []byte) ([]b
 	return append(dst, name...), true
 }
 
-// follow returns where a path leads now that a call gave, the path itself if it
-// leads nowhere.
-func (j *joiner) follow(path []byte, c *call) []byte {
-	if real, ok := j.disk.real(j.root, path, c.ID.TGID, c.TID); ok {
+// follow returns where a path leads now that a thread gave, the path itself if
+// it leads nowhere.
+func (j *joiner) follow(path []byte, h *ebpf.Header) []byte {
+	if real, ok := j.disk.real(j.root, path, h.ID.TGID, h.TID); ok {
 		return real
 	}
 	return appendClean([]byte{'/'}, 0, path)

@@ -77,15 +77,18 @@ type call struct {
 	fmode uint32
 	file  [2]file
 	text  [2]span
-	prev  int64 // time of the thread's record before
-	event int32 // index of the event it made or was merged into; -1: none
-	other int32 // exchange: the second event; -1: none
-	seen  bool  // prev is set
-	first bool  // it made the event, so that the queue orders it
-	made  bool  // it made the name: no other call in the event can have come before
-	maybe bool  // it may have been merged into an earlier event, which is not yet known
-	ready bool  // its event is found, or it is known to have none
-	done  bool
+	// Through an overlay: file and text are then of its upper layer.
+	over   int32   // number of the overlay, from 1; 0: not yet known; -1: none
+	merged [2]span // the paths that were meant
+	prev   int64   // time of the thread's record before
+	event  int32   // index of the event it made or was merged into; -1: none
+	other  int32   // exchange: the second event; -1: none
+	seen   bool    // prev is set
+	first  bool    // it made the event, so that the queue orders it
+	made   bool    // it made the name: no other call in the event can have come before
+	maybe  bool    // it may have been merged into an earlier event, which is not yet known
+	ready  bool    // its event is found, or it is known to have none
+	done   bool
 	// A request to a ring. Of an open file[1] is what the text is relative to,
 	// and file[0] is zero where what was opened is not known.
 	request uint64
@@ -103,6 +106,7 @@ type process struct {
 	comm     span
 	image    file
 	interp   file
+	base     file // of a script: what filename is relative to
 	filename span
 	args     span
 	prev     int64            // time of the thread's record before
@@ -204,6 +208,7 @@ func move(to, from *pending, remap []int32) []int32 {
 		for k := range n.file {
 			n.file[k] = moveFile(c.file[k])
 			n.text[k] = to.put(from.get(c.text[k]))
+			n.merged[k] = to.put(from.get(c.merged[k]))
 		}
 	}
 	for i := range from.calls {
@@ -228,6 +233,7 @@ func move(to, from *pending, remap []int32) []int32 {
 			n.middle[k] = index(p.middle[k])
 		}
 		n.image, n.interp = moveFile(p.image), moveFile(p.interp)
+		n.base = moveFile(p.base)
 		n.comm, n.filename, n.args = to.put(from.get(p.comm)), to.put(from.get(p.filename)), to.put(from.get(p.args))
 	}
 	return remap

@@ -116,13 +116,23 @@ func New(opts Options) (*Recorder, error) {
 		r.Close()
 		return nil, err
 	}
-	for _, fs := range r.group.Filesystems.All() {
-		if err := r.tracker.Mark(fs.Mount.Dev); err != nil {
+	for _, index := range r.group.Filesystems.All() {
+		if err := r.tell(index); err != nil {
 			r.Close()
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// tell tells the tracker that a filesystem is watched.
+func (r *Recorder) tell(index uint32) error {
+	fs := r.group.Filesystems.Get(index)
+	if fs.Subvolumes() && !r.opts.NoCalls && !r.tracker.Subvolumes() {
+		r.note("%s (%s) is not watched by fanotify: the kernel does not describe its types, which tell subvolumes apart", fs.Mount.Mountpoint, fs.Mount.Type)
+		return r.group.Unwatch(index)
+	}
+	return r.tracker.Mark(fs.Mount.Dev, fs.Subvolumes())
 }
 
 // watch makes the fanotify group and marks every filesystem that can be.
@@ -149,9 +159,14 @@ func (r *Recorder) watch() error {
 	}
 	table := fan.NewMountTable(mounts)
 	graph := fan.NewGraph(graphSize)
+	var overlays []fan.Mount
 	for _, shown := range table.Superblocks() {
 		m := shown[0]
 		if fan.Pseudo(m.Type) {
+			continue
+		}
+		if m.Type == "overlay" && !r.opts.NoCalls {
+			overlays = append(overlays, m)
 			continue
 		}
 		index, err := r.group.Watch(m)
@@ -162,7 +177,7 @@ func (r *Recorder) watch() error {
 			r.note("%s (%s) is not watched by fanotify: %v", m.Mountpoint, m.Type, err)
 			continue
 		}
-		root := m.Root
+		root := r.group.Filesystems.Get(index).Mount.Root
 		if root == "/" {
 			root = ""
 		}
@@ -172,6 +187,19 @@ func (r *Recorder) watch() error {
 		r.notes = append(r.notes, "recorded without call records: kinds and order are inferred, and working directories, link texts and what is not watched are missing")
 	}
 	r.join = newJoiner(r.group.Filesystems, graph, table)
+	for _, m := range overlays {
+		o, err := r.group.Overlay(m, table)
+		if err != nil {
+			r.opts.Log.Debug().Err(err).Msg("an overlay")
+			o = r.group.Described(m, table)
+		}
+		for i, layer := range o.Layers() {
+			if r.group.Hidden(layer) {
+				graph.AddRoot(layer, fmt.Sprintf("/layer %d of %s", i, m.Mountpoint))
+			}
+		}
+		r.join.overlays.add(o)
+	}
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles = r.opts.Handles
 	r.join.notes = notes

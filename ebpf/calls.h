@@ -23,6 +23,7 @@ enum op {
 	OP_SYMLINK,  /* path[0] is the text of the link, not a path */
 	OP_TRUNCATE,
 	OP_BIND,     /* path[0] is a sockaddr, its length follows it */
+	OP_MOUNT,    /* whatever changes a mount table or enters another; no path */
 	OP_SOCKCALL, /* i386: bind inside socketcall(2) */
 };
 
@@ -63,6 +64,9 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[88] = TEXT(OP_SYMLINK), [266] = TEXT_AT(OP_SYMLINK),
 	[76] = ONE(OP_TRUNCATE),
 	[49] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
+	[165] = PLAIN(OP_MOUNT), [166] = PLAIN(OP_MOUNT), /* mount, umount2 */
+	[155] = PLAIN(OP_MOUNT), [429] = PLAIN(OP_MOUNT), /* pivot_root, move_mount */
+	[272] = PLAIN(OP_MOUNT), [308] = PLAIN(OP_MOUNT), /* unshare, setns */
 };
 
 /* i386 numbers, for int 0x80 and 32-bit programs. */
@@ -82,6 +86,9 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[92] = ONE(OP_TRUNCATE), [193] = ONE(OP_TRUNCATE),
 	[361] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
 	[102] = { OP_SOCKCALL, NOARG, 1, NOARG, NOARG, 0 },
+	[21] = PLAIN(OP_MOUNT),  [22] = PLAIN(OP_MOUNT), [52] = PLAIN(OP_MOUNT),
+	[217] = PLAIN(OP_MOUNT), [429] = PLAIN(OP_MOUNT),
+	[310] = PLAIN(OP_MOUNT), [346] = PLAIN(OP_MOUNT),
 };
 #else
 static const volatile struct call_row native_calls[CALLS_MAX] = {
@@ -96,6 +103,8 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[36] = TEXT_AT(OP_SYMLINK),
 	[45] = ONE(OP_TRUNCATE),
 	[200] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
+	[40] = PLAIN(OP_MOUNT),  [39] = PLAIN(OP_MOUNT), [41] = PLAIN(OP_MOUNT),
+	[429] = PLAIN(OP_MOUNT), [97] = PLAIN(OP_MOUNT), [268] = PLAIN(OP_MOUNT),
 };
 
 /* arm (EABI) numbers, for 32-bit programs. */
@@ -114,5 +123,7 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[83] = TEXT(OP_SYMLINK), [331] = TEXT_AT(OP_SYMLINK),
 	[92] = ONE(OP_TRUNCATE), [193] = ONE(OP_TRUNCATE),
 	[282] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
+	[21] = PLAIN(OP_MOUNT),  [52] = PLAIN(OP_MOUNT), [218] = PLAIN(OP_MOUNT),
+	[429] = PLAIN(OP_MOUNT), [337] = PLAIN(OP_MOUNT), [375] = PLAIN(OP_MOUNT),
 };
 #endif

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 var opNames = map[Op]string{
 	OpOpen: "open", OpChdir: "chdir", OpChroot: "chroot", OpRename: "rename", OpUnlink: "unlink", OpRmdir: "rmdir",
 	OpMkdir: "mkdir", OpMknod: "mknod", OpLink: "link", OpSymlink: "symlink", OpTruncate: "truncate", OpBind: "bind",
+	OpMount: "mount",
 }
 
 // A naming says what the files in records are called: by the path that was
@@ -155,14 +157,14 @@ func TestCalls(t *testing.T) {
 			bin := compile(t, "calls.c", c.args...)
 			for _, marked := range []bool{true, false} {
 				t.Run(fmt.Sprintf("marked %v", marked), func(t *testing.T) {
-					dir, dev := tmpfs(t)
+					dir, _ := tmpfs(t)
 					top := filepath.Join(dir, "top")
 					do(t, os.MkdirAll(filepath.Join(top, "sub"), 0o700))
 					w := newWitness(t, Options{})
 					n := walked
 					if marked {
 						n = naming{}
-						do(t, w.Mark(dev), w.Mark(deviceOf(t, "/")))
+						w.watch(dir, "/")
 						n.add(t, top, "top")
 						n.add(t, filepath.Join(top, "sub"), "top/sub")
 					}
@@ -231,7 +233,7 @@ func TestOpenedFile(t *testing.T) {
 	path := filepath.Join(dir, "f")
 	do(t, os.WriteFile(path, nil, 0o640))
 	w := newWitness(t, Options{})
-	do(t, w.Mark(dev))
+	w.watch(dir)
 	w.succeed(dir, "/bin/sh", "-c", ": <f; : <.")
 	ino, gen := inode(t, path)
 	root, rootGen := inode(t, dir)
@@ -248,6 +250,43 @@ func TestOpenedFile(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
+// The number of a device is no proof: another superblock may have it by now,
+// which has no mark.
+func TestOpenedFileOfAnotherSuperblock(t *testing.T) {
+	dir, dev := tmpfs(t)
+	do(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o640))
+	w := newWitness(t, Options{})
+	do(t, w.Mark(dev, false))
+	w.succeed(dir, "/bin/sh", "-c", ": <f")
+	if paths, _ := w.opened("f"); !slices.Equal(paths, []string{dir + "/f"}) {
+		t.Errorf("walked %q, want %s/f", paths, dir)
+	}
+	w.calls = nil
+	w.watch(dir)
+	do(t, w.Unmark(dev), w.Unmark(dev))
+	w.succeed(dir, "/bin/sh", "-c", ": <f")
+	if paths, _ := w.opened("f"); !slices.Equal(paths, []string{dir + "/f"}) {
+		t.Errorf("walked after Unmark %q, want %s/f", paths, dir)
+	}
+}
+
+// Whatever changes a mount table, or takes a process into another, is told of.
+func TestMountCalls(t *testing.T) {
+	dir, _ := tmpfs(t)
+	w := newWitness(t, Options{})
+	// unshare(1) makes all of its mounts private, too; mount(8) may do it by mount(2) or move_mount(2).
+	w.succeed(dir, "/usr/bin/unshare", "-m", "/bin/sh", "-c", "mkdir m && mount -t tmpfs none m && umount m")
+	n := 0
+	for _, c := range w.calls {
+		if c.Op == OpMount {
+			n++
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d calls, want unshare, mount, mount, umount", n)
 	}
 }
 
@@ -324,10 +363,10 @@ func TestWalkedPathCut(t *testing.T) {
 func TestLongTexts(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		t.Run(fmt.Sprintf("marked %v", marked), func(t *testing.T) {
-			dir, dev := tmpfs(t)
+			dir, _ := tmpfs(t)
 			w := newWitness(t, Options{})
 			if marked {
-				do(t, w.Mark(dev))
+				w.watch(dir)
 			}
 			name := strings.Repeat("n", 255)
 			for _, n := range []int{1, 254, 255, 256, 257, 509, 510, 511, 1000, 4094, 4095} {

@@ -62,6 +62,7 @@ const (
 	OpSymlink
 	OpTruncate
 	OpBind
+	OpMount // of mounts: made, moved or gone; or the process is in another mount namespace
 )
 
 // Bits of Call.FMode; fs.h of the kernel.
@@ -79,6 +80,9 @@ type File struct {
 	Gen       uint32
 	ParentGen uint32
 	Mode      uint16 // st_mode
+	Subvol    uint32 // btrfs: id of the subvolume that the inode numbers are of
+	// Walked tells that fanotify did not watch the superblock at that moment.
+	Walked bool
 	// Name is that of the dentry, Walk the whole path where the superblock is
 	// not marked (see AppendPath). They point into the record.
 	Name, Walk []byte
@@ -105,6 +109,7 @@ type Process struct {
 	Comm     []byte
 	Image    File   // Exec
 	Interp   File   // Exec: the ELF interpreter, zero if there is none
+	Base     File   // Exec of a script: the directory that Filename is relative to
 	Filename []byte // Exec: the path as given
 	Args     []byte // Exec: argv, each with a NUL, up to Options.ArgsMax bytes; of a script always some
 }
@@ -147,7 +152,7 @@ const (
 	baseSize = 24
 	callSize = 48 // and a file, or one base or two
 	forkSize = 72
-	execSize = 64 // and two files
+	execSize = 64 // and two files and a base
 	exitSize = 40
 
 	submitSize   = 56       // and two bases
@@ -191,6 +196,8 @@ func decodeFile(b []byte, f *File) (nameLen, walkLen int) {
 		Gen:       le.Uint32(b[20:]),
 		ParentGen: le.Uint32(b[24:]),
 		Mode:      le.Uint16(b[28:]),
+		Walked:    le.Uint16(b[34:]) != 0,
+		Subvol:    le.Uint32(b[36:]),
 	}
 	return int(le.Uint16(b[30:])), int(le.Uint16(b[32:]))
 }
@@ -220,6 +227,7 @@ func (d *data) file(f *File, nameLen, walkLen int) {
 func (d *data) base(b []byte, f *File) {
 	le := binary.LittleEndian
 	*f = File{Ino: le.Uint64(b), Dev: le.Uint32(b[8:]), Gen: le.Uint32(b[12:]), Mode: modeDir}
+	f.Walked, f.Subvol = le.Uint16(b[18:]) != 0, le.Uint32(b[20:])
 	f.Walk = d.take(int(le.Uint16(b[16:])))
 }
 
@@ -242,19 +250,21 @@ func DecodeProcess(b []byte, p *Process) error {
 		p.GID = le.Uint32(b[52:])
 		p.Comm = cString(b[56:72])
 	case Exec:
-		if len(b) < execSize+2*fileSize {
+		if len(b) < execSize+2*fileSize+baseSize {
 			return malformed("short exec", b)
 		}
 		p.Cgroup = le.Uint64(b[32:])
 		p.GID = le.Uint32(b[40:])
 		p.Comm = cString(b[48:64])
-		d := data{b: b[execSize+2*fileSize:]}
+		base := b[execSize+2*fileSize:]
+		d := data{b: base[baseSize:]}
 		n, w := decodeFile(b[execSize:], &p.Image)
 		d.file(&p.Image, n, w)
 		n, w = decodeFile(b[execSize+fileSize:], &p.Interp)
 		d.file(&p.Interp, n, w)
 		p.Filename = d.take(int(le.Uint16(b[44:])))
 		p.Args = d.take(int(le.Uint16(b[46:])))
+		d.base(base, &p.Base)
 		if d.bad {
 			return malformed("exec with lengths beyond its end", b)
 		}
@@ -307,6 +317,8 @@ func DecodeCall(b []byte, c *Call) error {
 		return nil
 	case OpUnlink, OpRmdir, OpMkdir, OpMknod, OpTruncate, OpBind:
 		return decodePaths(b, c, 1)
+	case OpMount:
+		return nil
 	case OpRename, OpLink, OpSymlink:
 		return decodePaths(b, c, 2)
 	}

@@ -44,8 +44,19 @@ func appendFile(b []byte, f *File) []byte {
 	b = le.AppendUint32(b, f.ParentGen)
 	b = le.AppendUint16(b, f.Mode)
 	b = le.AppendUint16(b, uint16(len(f.Name)))
+	return appendWhere(b, f)
+}
+
+// appendWhere is what file_ref and base_ref end with.
+func appendWhere(b []byte, f *File) []byte {
+	le := binary.LittleEndian
 	b = le.AppendUint16(b, uint16(len(f.Walk)))
-	return append(b, 0, 0, 0, 0, 0, 0)
+	walked := uint16(0)
+	if f.Walked {
+		walked = 1
+	}
+	b = le.AppendUint16(b, walked)
+	return le.AppendUint32(b, f.Subvol)
 }
 
 func appendBase(b []byte, f *File) []byte {
@@ -53,8 +64,7 @@ func appendBase(b []byte, f *File) []byte {
 	b = le.AppendUint64(b, f.Ino)
 	b = le.AppendUint32(b, f.Dev)
 	b = le.AppendUint32(b, f.Gen)
-	b = le.AppendUint16(b, uint16(len(f.Walk)))
-	return append(b, 0, 0, 0, 0, 0, 0)
+	return appendWhere(b, f)
 }
 
 func appendComm(b, comm []byte) []byte {
@@ -77,8 +87,8 @@ func encodeProcess(p *Process, unused int) []byte {
 		b = le.AppendUint16(b, uint16(len(p.Filename)))
 		b = le.AppendUint16(b, uint16(len(p.Args)))
 		b = appendComm(b, p.Comm)
-		b = appendFile(appendFile(b, &p.Image), &p.Interp)
-		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Interp.Name, p.Interp.Walk, p.Filename, p.Args} {
+		b = appendBase(appendFile(appendFile(b, &p.Image), &p.Interp), &p.Base)
+		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Interp.Name, p.Interp.Walk, p.Filename, p.Args, p.Base.Walk} {
 			b = append(b, text...)
 		}
 	case Exit:
@@ -143,10 +153,10 @@ func encodeCall(c *Call, unused int) []byte {
 
 var (
 	someHeader = Header{Time: 0x0102030405060708, ID: ID{TGID: 0x11121314, Start: 0x2122232425262728}, TID: 0x31323334, UID: 0x41424344, Flags: Alone | Compat}
-	someFile   = File{Ino: 1 << 40, ParentIno: 1<<41 | 1, Dev: 0x00800001, Gen: 3, ParentGen: 4, Mode: 0o100644, Name: []byte("name")}
-	walkedFile = File{Ino: 5, Dev: 6, Gen: 7, Mode: 0o120777, Walk: []byte("c\x00b\x00a\x00")}
-	someBase   = File{Ino: 8, Dev: 9, Gen: 10, Mode: modeDir}
-	walkedBase = File{Ino: 11, Dev: 12, Gen: 13, Mode: modeDir, Walk: []byte("d\x00")}
+	someFile   = File{Subvol: 256, Ino: 1 << 40, ParentIno: 1<<41 | 1, Dev: 0x00800001, Gen: 3, ParentGen: 4, Mode: 0o100644, Name: []byte("name")}
+	walkedFile = File{Walked: true, Ino: 5, Dev: 6, Gen: 7, Mode: 0o120777, Walk: []byte("c\x00b\x00a\x00")}
+	someBase   = File{Subvol: 1 << 31, Ino: 8, Dev: 9, Gen: 10, Mode: modeDir}
+	walkedBase = File{Walked: true, Ino: 11, Dev: 12, Gen: 13, Mode: modeDir, Walk: []byte("d\x00")}
 )
 
 var processes = map[string]Process{
@@ -154,11 +164,11 @@ var processes = map[string]Process{
 	// The kernel's comm always ends in a NUL; a record need not.
 	"fork, long comm": {Header: someHeader, Kind: Fork, Comm: []byte("sixteen letters!")},
 	"exec": {
-		Header: someHeader, Kind: Exec, GID: 100, Cgroup: 1 << 51, Comm: []byte("cc"), Image: someFile, Interp: walkedFile,
+		Header: someHeader, Kind: Exec, GID: 100, Cgroup: 1 << 51, Comm: []byte("cc"), Image: someFile, Interp: walkedFile, Base: walkedBase,
 		Filename: []byte("./cc"), Args: []byte("cc\x00-c\x00\x00"),
 	},
-	"exec of a static program": {Header: someHeader, Kind: Exec, Comm: []byte("cc"), Image: walkedFile, Filename: []byte("/cc")},
-	"exec with nothing":        {Header: someHeader, Kind: Exec},
+	"exec of a static program": {Header: someHeader, Kind: Exec, Comm: []byte("cc"), Image: walkedFile, Base: someBase, Filename: []byte("/cc")},
+	"exec with nothing":        {Header: someHeader, Kind: Exec, Base: File{Mode: modeDir}},
 	"exit":                     {Header: someHeader, Kind: Exit, Status: 0x8b},
 	"free":                     {Header: someHeader, Kind: Free},
 	"reuse":                    {Header: someHeader, Kind: Reuse},
@@ -180,6 +190,7 @@ var calls = map[string]Call{
 	"mknod":    {Header: someHeader, Op: OpMknod, File: [2]File{someBase}, Text: [2][]byte{[]byte("a")}},
 	"truncate": {Header: someHeader, Op: OpTruncate, File: [2]File{someBase}, Text: [2][]byte{[]byte("a")}},
 	"bind":     {Header: someHeader, Op: OpBind, File: [2]File{someBase}, Text: [2][]byte{[]byte("a")}},
+	"mount":    {Header: someHeader, Op: OpMount},
 	"no text":  {Header: Header{Flags: Fault}, Op: OpMkdir, File: [2]File{{Mode: modeDir}}},
 	"submitted": {
 		Header: someHeader, Stage: Submitted, Request: 1<<63 | 5, Op: OpLink, Flags: 0x400, Quiet: true, File: [2]File{walkedBase, someBase},
@@ -255,18 +266,18 @@ func TestDecodeNonsense(t *testing.T) {
 		"kind 0":                         {asProcess, with(process("free"), 30, 0), "kind 0"},
 		"a call among processes":         {asProcess, call("open"), "kind 6"},
 		"short fork":                     {asProcess, shortened(process("fork"), forkSize-1), "short fork in 71 bytes"},
-		"short exec":                     {asProcess, shortened(process("exec"), execSize+2*fileSize-1), "short exec in 143 bytes"},
+		"short exec":                     {asProcess, shortened(process("exec"), execSize+2*fileSize+baseSize-1), "short exec in 167 bytes"},
 		"exec, cut":                      {asProcess, shortened(process("exec"), len(process("exec"))-1), "lengths beyond its end"},
 		"exec, image's name too long":    {asProcess, with(process("exec"), execSize+30, u16(0xffff)...), "lengths beyond its end"},
 		"exec, interpreter's path":       {asProcess, with(process("exec"), execSize+fileSize+32, u16(0xffff)...), "lengths beyond its end"},
-		"exec, file name too long":       {asProcess, with(process("exec"), 44, u16(12)...), "lengths beyond its end"},
-		"exec, arguments too long":       {asProcess, with(process("exec"), 46, u16(8)...), "lengths beyond its end"},
+		"exec, file name too long":       {asProcess, with(process("exec"), 44, u16(14)...), "lengths beyond its end"},
+		"exec, arguments too long":       {asProcess, with(process("exec"), 46, u16(10)...), "lengths beyond its end"},
 		"short exit":                     {asProcess, shortened(process("exit"), exitSize-1), "short exit in 39 bytes"},
 		"a process among calls":          {asCall, process("exec"), "kind 2"},
 		"call of nothing":                {asCall, nil, "no header in 0 bytes"},
 		"short call":                     {asCall, shortened(call("open"), callSize+baseSize-1), "short call in 71 bytes"},
 		"call 0":                         {asCall, with(call("open"), 32, 0), "call 0"},
-		"call that is not known":         {asCall, with(call("open"), 32, byte(OpBind)+1), "call 13"},
+		"call that is not known":         {asCall, with(call("open"), 32, byte(OpMount)+1), "call 14"},
 		"short open":                     {asCall, shortened(call("open"), callSize+fileSize-1), "short call of a file in 87 bytes"},
 		"open, cut":                      {asCall, shortened(call("open"), callSize+fileSize+3), "lengths beyond its end"},
 		"open, path too long":            {asCall, with(call("open"), callSize+32, u16(1)...), "lengths beyond its end"},
@@ -310,12 +321,14 @@ func TestRecordsRoundTrip(t *testing.T) {
 			Ino: rapid.Uint64().Draw(t, "ino"), ParentIno: rapid.Uint64().Draw(t, "parent"), Dev: rapid.Uint32().Draw(t, "dev"),
 			Gen: rapid.Uint32().Draw(t, "gen"), ParentGen: rapid.Uint32().Draw(t, "parent gen"), Mode: rapid.Uint16().Draw(t, "mode"),
 			Name: text.Draw(t, "name"), Walk: text.Draw(t, "walk"),
+			Walked: rapid.Bool().Draw(t, "walked"), Subvol: rapid.Uint32().Draw(t, "subvolume"),
 		}
 	})
 	base := rapid.Custom(func(t *rapid.T) File {
 		return File{
 			Ino: rapid.Uint64().Draw(t, "ino"), Dev: rapid.Uint32().Draw(t, "dev"), Gen: rapid.Uint32().Draw(t, "gen"),
 			Mode: modeDir, Walk: text.Draw(t, "walk"),
+			Walked: rapid.Bool().Draw(t, "walked"), Subvol: rapid.Uint32().Draw(t, "subvolume"),
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -328,6 +341,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 		case Exec:
 			p.GID, p.Cgroup, p.Comm = rapid.Uint32().Draw(t, "gid"), rapid.Uint64().Draw(t, "cgroup"), comm.Draw(t, "comm")
 			p.Image, p.Interp = file.Draw(t, "image"), file.Draw(t, "interpreter")
+			p.Base = base.Draw(t, "base")
 			p.Filename, p.Args = text.Draw(t, "filename"), text.Draw(t, "args")
 		case Exit:
 			p.Status = rapid.Uint32().Draw(t, "status")
@@ -336,7 +350,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		c := Call{
-			Header: header.Draw(t, "header"), Op: Op(rapid.Uint8Range(uint8(OpOpen), uint8(OpBind)).Draw(t, "op")),
+			Header: header.Draw(t, "header"), Op: Op(rapid.Uint8Range(uint8(OpOpen), uint8(OpMount)).Draw(t, "op")),
 			Flags: rapid.Uint32().Draw(t, "flags"), FMode: rapid.Uint32().Draw(t, "fmode"),
 		}
 		switch rapid.SampledFrom([]Stage{Returned, Returned, Submitted, Completed}).Draw(t, "stage") {
@@ -357,6 +371,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 			return
 		}
 		switch c.Op {
+		case OpMount:
 		case OpOpen, OpChdir, OpChroot:
 			c.File[0] = file.Draw(t, "file")
 		case OpRename, OpLink, OpSymlink:

@@ -31,9 +31,19 @@ enum { BPF_ANY = 0, BPF_F_NO_PREALLOC = 1 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+/* Since 6.10; before, the superblock itself has the marks. */
+struct fsnotify_sb_info {
+	void *sb_marks;
+};
+
 struct super_block {
 	__u32 s_dev;
 	unsigned long s_flags;
+	struct fsnotify_sb_info *s_fsnotify_info;
+};
+
+struct super_block___older {
+	void *s_fsnotify_marks;
 };
 
 struct inode {
@@ -41,6 +51,20 @@ struct inode {
 	__u32 i_generation;
 	__u16 i_mode;
 	struct super_block *i_sb;
+};
+
+/* Of btrfs, whose types are there only if its module is loaded. */
+struct btrfs_key {
+	__u64 objectid;
+};
+
+struct btrfs_root {
+	struct btrfs_key root_key;
+};
+
+struct btrfs_inode {
+	struct btrfs_root *root;
+	struct inode vfs_inode;
 };
 
 struct qstr {

@@ -73,6 +73,19 @@ func deviceOf(t *testing.T, path string) uint32 {
 	return MkDev(unix.Major(st.Dev), unix.Minor(st.Dev))
 }
 
+// watch marks the superblocks of paths, for fanotify and for the tracker.
+func (w *witness) watch(paths ...string) {
+	w.t.Helper()
+	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC, unix.O_RDONLY)
+	do(w.t, err)
+	w.t.Cleanup(func() { unix.Close(fd) })
+	for _, path := range paths {
+		// Any mark makes a superblock one that is watched; this one has no events.
+		do(w.t, unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, unix.FAN_OPEN_EXEC, unix.AT_FDCWD, path),
+			w.Mark(deviceOf(w.t, path), false))
+	}
+}
+
 func do(t *testing.T, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {

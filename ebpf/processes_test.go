@@ -121,7 +121,7 @@ func TestExec(t *testing.T) {
 	}
 
 	witnesses := map[bool]*witness{true: newWitness(t, Options{ArgsMax: 8192}), false: newWitness(t, Options{ArgsMax: 8192})}
-	do(t, witnesses[true].Mark(dev), witnesses[true].Mark(deviceOf(t, loader)))
+	witnesses[true].watch(dir, loader)
 	for _, c := range []struct {
 		name     string
 		argv     []string
@@ -135,6 +135,7 @@ func TestExec(t *testing.T) {
 		{name: "dynamic", argv: []string{in("dynamic"), "x"}, image: "dynamic", interp: filepath.Base(loader), flags: Interp, args: []string{in("dynamic"), "x"}},
 		{name: "symbolic link", argv: []string{in("link"), "x"}, image: "dynamic", interp: filepath.Base(loader), flags: Interp, args: []string{in("link"), "x"}},
 		{name: "script", argv: []string{in("script"), "y"}, image: "static", flags: Script, args: []string{in("static"), "script", in("script"), "y"}},
+		{name: "script, relative path", argv: []string{"./script", "y"}, image: "static", flags: Script, args: []string{in("static"), "script", "./script", "y"}},
 		{
 			name: "script of a script", argv: []string{in("outer"), "y"}, image: "static", flags: Script,
 			args: []string{in("static"), "script", in("script"), "outer", in("outer"), "y"},
@@ -165,6 +166,21 @@ func TestExec(t *testing.T) {
 				}
 				if got := e.Flags &^ Alone; got != c.flags {
 					t.Errorf("flags %#x, want %#x", got, c.flags)
+				}
+				switch base, _ := inode(t, dir); {
+				case c.flags&Script == 0:
+					if e.Base.Ino != 0 {
+						t.Errorf("base %+v of what is no script", e.Base)
+					}
+				case strings.HasPrefix(c.argv[0], "/"):
+					var st unix.Stat_t
+					do(t, unix.Stat("/", &st))
+					base = st.Ino
+					fallthrough
+				default:
+					if e.Base.Ino != base {
+						t.Errorf("base %+v, want inode %d", e.Base, base)
+					}
 				}
 				ino, gen := inode(t, in(c.image))
 				if e.Image.Ino != ino || e.Image.Gen != gen || e.Image.Dev != dev {

@@ -72,7 +72,8 @@ struct file_ref {
 	__u16 mode;
 	__u16 name_len; /* of the dentry's name, in the data */
 	__u16 path_len; /* or of the walked path, leaf first, each name with a NUL */
-	__u16 pad[3];
+	__u16 walked;   /* fanotify does not watch the superblock: the path was walked */
+	__u32 subvol;   /* btrfs: the tree that the inode number is of */
 };
 
 /* What a path is relative to. */
@@ -81,7 +82,8 @@ struct base_ref {
 	__u32 dev;
 	__u32 gen;
 	__u16 path_len; /* as in file_ref */
-	__u16 pad[3];
+	__u16 walked;
+	__u32 subvol;
 };
 
 struct call {
@@ -135,6 +137,7 @@ struct exec {
 	char comm[16];
 	struct file_ref image;
 	struct file_ref interp;
+	struct base_ref base; /* of a script: what filename is relative to */
 };
 
 struct exit {
@@ -181,7 +184,12 @@ struct {
 	__type(value, __u64);
 } numbers SEC(".maps");
 
-/* Superblocks whose events fanotify reports; on others paths are walked here. */
+/*
+ * Superblocks whose events fanotify reports, by device, and whether they have
+ * subvolumes; on others paths are walked here.
+ */
+enum { MARKED = 1, MARKED_SUBVOLUMES };
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -216,11 +224,6 @@ struct {
 	__array(values, struct spill_ring);
 } spill SEC(".maps");
 
-/*
- * Where a record is put together. What a bounded loop changes is kept here and
- * not on the stack: read back from memory it is any number to the verifier,
- * which then follows one pass of the loop and not all.
- */
 /*
  * Where a record is put together. What a bounded loop changes is kept here and
  * not on the stack: read back from memory it is any number to the verifier,
@@ -467,6 +470,47 @@ static long walk_step(__u32 i, void *unused)
 }
 
 /*
+ * Tells whether a superblock is watched: by device, and it has a mark. The
+ * number of a device is given to another superblock as soon as it is free.
+ */
+static __always_inline __u32 watched(struct super_block *sb, __u32 *dev)
+{
+	__u32 *in = bpf_map_lookup_elem(&marked, dev);
+	void *marks = 0;
+
+	if (!in)
+		return 0;
+	if (bpf_core_field_exists(((struct super_block *)0)->s_fsnotify_info)) {
+		struct fsnotify_sb_info *info = GET(struct super_block, sb, s_fsnotify_info);
+
+		if (info)
+			marks = GET(struct fsnotify_sb_info, info, sb_marks);
+	} else if (bpf_core_field_exists(((struct super_block___older *)0)->s_fsnotify_marks)) {
+		bpf_probe_read_kernel(&marks, sizeof(marks),
+				      (void *)sb + bpf_core_field_offset(struct super_block___older, s_fsnotify_marks));
+	} else {
+		return *in;
+	}
+	return marks ? *in : 0;
+}
+
+/*
+ * The tree that an inode of btrfs is in. Read by offsets, as the type may be
+ * that of a module, which has no number among those of the kernel.
+ */
+static __always_inline __u32 subvolume(struct inode *inode)
+{
+	__u64 root = 0, id = 0;
+
+	if (!bpf_core_field_exists(((struct btrfs_root *)0)->root_key.objectid))
+		return 0;
+	bpf_probe_read_kernel(&root, sizeof(root), (void *)inode - bpf_core_field_offset(struct btrfs_inode, vfs_inode) +
+				      bpf_core_field_offset(struct btrfs_inode, root));
+	bpf_probe_read_kernel(&id, sizeof(id), (void *)root + bpf_core_field_offset(struct btrfs_root, root_key.objectid));
+	return id;
+}
+
+/*
  * Describes the file behind walk.mnt and walk.dentry in ref, and appends its
  * name, or the whole path where fanotify does not watch. Returns the new
  * length. (The two are not arguments, as a global function takes no kernel
@@ -480,6 +524,7 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 	struct file_ref *ref;
 	struct dentry *parent;
 	__u64 dentry;
+	__u32 in;
 
 	if (!s)
 		return len;
@@ -494,8 +539,14 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 	ref->name_len = ref->path_len = 0;
 	ref->parent_ino = 0;
 	ref->parent_gen = 0;
+	ref->walked = 0;
+	ref->subvol = 0;
 	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
-	if (!bpf_map_lookup_elem(&marked, &ref->dev)) {
+	in = watched(sb, &ref->dev);
+	if (in == MARKED_SUBVOLUMES)
+		ref->subvol = subvolume(inode);
+	if (!in) {
+		ref->walked = 1;
 		s->walk.len = len;
 		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
 		s->walk.done = 0;
@@ -533,6 +584,8 @@ static __always_inline void fill_base(struct scratch *s, struct base_ref *base)
 	base->dev = s->ref.dev;
 	base->gen = s->ref.gen;
 	base->path_len = s->ref.path_len;
+	base->walked = s->ref.walked;
+	base->subvol = s->ref.subvol;
 }
 
 /* What a path is relative to: walk.mnt and walk.dentry. */
@@ -551,6 +604,26 @@ static __always_inline struct file *get_file(struct task_struct *task, __u32 fd)
 	if (fd < fdt->max_fds)
 		bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
 	return f;
+}
+
+/* The file that a relative path starts from: the working directory, a descriptor, or the root. */
+static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
+{
+	if (absolute) {
+		s->walk.mnt = (__u64)task->fs->root.mnt;
+		s->walk.dentry = (__u64)task->fs->root.dentry;
+	} else if ((int)dfd == AT_FDCWD) {
+		s->walk.mnt = (__u64)task->fs->pwd.mnt;
+		s->walk.dentry = (__u64)task->fs->pwd.dentry;
+	} else {
+		struct file *f = get_file(task, dfd);
+
+		if (!f)
+			return 0;
+		s->walk.mnt = (__u64)GET(struct file, f, f_path.mnt);
+		s->walk.dentry = (__u64)GET(struct file, f, f_path.dentry);
+	}
+	return 1;
 }
 
 /* Process records. */
@@ -709,6 +782,7 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 	__u32 max;
 	struct exec *r;
 	__u64 len = sizeof(*r), base;
+	char first = 0;
 	long n;
 
 	if (!is_tracked(task))
@@ -731,10 +805,12 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 			bpf_find_vma(trusted_task, base, take_vma, &interp, 0);
 	}
 	__builtin_memset(&r->interp, 0, sizeof(r->interp));
+	__builtin_memset(&r->base, 0, sizeof(r->base));
 	len = put_file(s, &r->image, len, (__u64)bprm->file->f_path.mnt, (__u64)bprm->file->f_path.dentry);
 	if (interp.dentry)
 		len = put_file(s, &r->interp, len, interp.mnt, interp.dentry);
 	s->src = (__u64)bprm->filename;
+	bpf_probe_read_kernel(&first, sizeof(first), (void *)s->src);
 	n = put_kernel_text(len);
 	if (n > 0) {
 		r->filename_len = n;
@@ -752,6 +828,8 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 			len += n;
 		}
 	}
+	if (r->h.flags & FLAG_SCRIPT && find_base(s, task, (__u32)AT_FDCWD, first == '/'))
+		len = put_base(s, &r->base, len);
 	emit_process(len);
 	return 0;
 }
@@ -839,26 +917,6 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 	out->a[4] = regs->regs[4];
 #endif
 	return nr;
-}
-
-/* The file that a relative path starts from: the working directory, a descriptor, or the root. */
-static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
-{
-	if (absolute) {
-		s->walk.mnt = (__u64)task->fs->root.mnt;
-		s->walk.dentry = (__u64)task->fs->root.dentry;
-	} else if ((int)dfd == AT_FDCWD) {
-		s->walk.mnt = (__u64)task->fs->pwd.mnt;
-		s->walk.dentry = (__u64)task->fs->pwd.dentry;
-	} else {
-		struct file *f = get_file(task, dfd);
-
-		if (!f)
-			return 0;
-		s->walk.mnt = (__u64)GET(struct file, f, f_path.mnt);
-		s->walk.dentry = (__u64)GET(struct file, f, f_path.dentry);
-	}
-	return 1;
 }
 
 static __always_inline __u64 arg(struct args *a, __u8 i, __u64 none)
@@ -949,6 +1007,12 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	if (row.op == OP_CHROOT) {
 		len = put_file(s, &r->file, len, (__u64)task->fs->root.mnt, (__u64)task->fs->root.dentry);
 		emit_call(len);
+		return 0;
+	}
+
+	if (row.op == OP_MOUNT) {
+		__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
+		emit_call(__builtin_offsetof(struct call, base) + sizeof(r->base[0]));
 		return 0;
 	}
 

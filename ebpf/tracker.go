@@ -44,6 +44,7 @@ type Tracker struct {
 	calls     *ring
 	spilled   *ring // nil before Grow
 	spill     *ebpf.Map
+	subvols   bool
 	recorder  *ebpf.Variable
 	lost      *ebpf.Variable
 	rings     bool // requests to rings are told of
@@ -161,6 +162,9 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	if !t.rings {
 		withoutRings(spec)
 	}
+	targets, subvolumes := btrfsTypes(types)
+	opts.Programs.ExtraRelocationTargets = targets
+	t.subvols = subvolumes
 	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
 	if err != nil && doWithout(spec) {
 		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
@@ -183,6 +187,27 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 // Rings tells whether there are records of what is done by io_uring.
 func (t *Tracker) Rings() bool { return t.rings }
 
+// btrfsTypes finds where the kernel describes an inode of btrfs, if it does: in
+// its own types, or in those of the module.
+func btrfsTypes(types *btf.Cache) (targets []*btf.Spec, ok bool) {
+	kernel, err := types.Kernel()
+	if err != nil {
+		return nil, false
+	}
+	var inode *btf.Struct
+	if kernel.TypeByName("btrfs_inode", &inode) == nil {
+		return nil, true
+	}
+	module, err := types.Module("btrfs")
+	if err != nil {
+		return nil, false // it is not loaded, so nothing of it is mounted
+	}
+	return []*btf.Spec{module}, true
+}
+
+// Subvolumes tells whether records can have File.Subvol.
+func (t *Tracker) Subvolumes() bool { return t.subvols }
+
 // AdoptChildren makes every child that the calling process forks from now on
 // the root of a monitored tree, until it is called with false.
 func (t *Tracker) AdoptChildren(yes bool) error {
@@ -197,10 +222,23 @@ func (t *Tracker) AdoptChildren(yes bool) error {
 }
 
 // Mark tells that the events of a superblock are reported otherwise, so that
-// call records need no path there. dev is as MkDev makes it.
-func (t *Tracker) Mark(dev uint32) error {
-	if err := t.maps.Marked.Put(dev, uint32(1)); err != nil {
+// call records need no path there while fanotify has a mark on it. dev is as
+// MkDev makes it; with subvolumes, File.Subvol is filled.
+func (t *Tracker) Mark(dev uint32, subvolumes bool) error {
+	value := uint32(1) // MARKED
+	if subvolumes {
+		value = 2 // MARKED_SUBVOLUMES
+	}
+	if err := t.maps.Marked.Put(dev, value); err != nil {
 		return fmt.Errorf("mark device %#x: %w", dev, err)
+	}
+	return nil
+}
+
+// Unmark takes Mark back. The device may be that of another superblock now.
+func (t *Tracker) Unmark(dev uint32) error {
+	if err := t.maps.Marked.Delete(dev); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("unmark device %#x: %w", dev, err)
 	}
 	return nil
 }

@@ -32,9 +32,10 @@ func openTree(path string) (int, error) {
 	return int(fd), nil
 }
 
-// detachedTmpfs makes a tmpfs that is mounted nowhere and returns its root.
-func detachedTmpfs() (int, error) {
-	name, err := unix.BytePtrFromString("tmpfs")
+// detached makes a mount that is in no namespace and returns its root. options
+// are names and values.
+func detached(fstype string, options, flags []string) (int, error) {
+	name, err := unix.BytePtrFromString(fstype)
 	if err != nil {
 		return -1, err
 	}
@@ -43,6 +44,16 @@ func detachedTmpfs() (int, error) {
 		return -1, fmt.Errorf("fsopen: %w", errno)
 	}
 	defer unix.Close(int(fs))
+	for ; len(options) > 0; options = options[2:] {
+		if err := unix.FsconfigSetString(int(fs), options[0], options[1]); err != nil {
+			return -1, fmt.Errorf("fsconfig %s=%s: %w", options[0], options[1], err)
+		}
+	}
+	for _, f := range flags {
+		if err := unix.FsconfigSetFlag(int(fs), f); err != nil {
+			return -1, fmt.Errorf("fsconfig %s: %w", f, err)
+		}
+	}
 	if err := unix.FsconfigCreate(int(fs)); err != nil {
 		return -1, fmt.Errorf("fsconfig: %w", err)
 	}
@@ -59,7 +70,7 @@ func detachedTmpfs() (int, error) {
 }
 
 func newBarrier() (*Barrier, error) {
-	fd, err := detachedTmpfs()
+	fd, err := detached("tmpfs", nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make the barrier's tmpfs: %w", err)
 	}

@@ -1,18 +1,22 @@
 package fan
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
-// A Filesystem is one superblock that is watched.
+// A Filesystem is one superblock that is watched, or of btrfs one subvolume: its
+// inode numbers are its own.
 type Filesystem struct {
 	FSID   uint64
 	Dev    uint64 // as stat(2) gives it
 	Mount  Mount  // the mount that it was marked through
 	Root   Inode  // of the root directory of that mount
+	whole  uint32 // index of the superblock
+	tree   uint64 // which subvolume
 	fd     int    // a directory of a private clone of that mount
 	codec  *codec
 	opaque map[opaque]uint64 // handles that cannot be decoded, to numbers
@@ -30,11 +34,18 @@ type Filesystems struct {
 	list   []*Filesystem
 	byFSID map[uint64]uint32
 	byDev  map[uint32]uint32
+	byTree map[subvolume]uint32
+}
+
+// subvolume is a subvolume of the superblock with an index.
+type subvolume struct {
+	whole uint32
+	tree  uint64
 }
 
 // NewFilesystems returns an empty set.
 func NewFilesystems() *Filesystems {
-	return &Filesystems{byFSID: map[uint64]uint32{}, byDev: map[uint32]uint32{}}
+	return &Filesystems{byFSID: map[uint64]uint32{}, byDev: map[uint32]uint32{}, byTree: map[subvolume]uint32{}}
 }
 
 // ErrClash is wrapped when two superblocks have the same fsid, as copied
@@ -70,24 +81,76 @@ func (f *Filesystems) add(m Mount, fd int) (uint32, error) {
 	index := uint32(len(f.list))
 	f.byFSID[fs.FSID] = index
 	f.byDev[m.Dev] = index
+	fs.whole = index
+	if c := fs.codec; c != nil && c.tree != 0 {
+		fs.tree = binary.NativeEndian.Uint64(h.Bytes()[c.tree:])
+		f.byTree[subvolume{index, fs.tree}] = index
+	}
 	fs.Root = f.inode(index, h.Type(), h.Bytes())
 	return index, nil
 }
 
-// drop forgets the filesystem that was added last.
-func (f *Filesystems) drop(index uint32) {
-	fs := f.list[index-1]
-	unix.Close(fs.fd)
-	delete(f.byFSID, fs.FSID)
-	delete(f.byDev, fs.Mount.Dev)
-	f.list = f.list[:index-1]
+// subvolume returns the index of a subvolume of a watched superblock, a new one
+// if it was not seen before.
+func (f *Filesystems) subvolume(whole uint32, tree uint64) uint32 {
+	if index, ok := f.byTree[subvolume{whole, tree}]; ok {
+		return index
+	}
+	fs := f.list[whole-1]
+	f.list = append(f.list, &Filesystem{
+		FSID: fs.FSID, Dev: fs.Dev, Mount: fs.Mount, Root: fs.Root, whole: whole, tree: tree, fd: fs.fd, codec: fs.codec,
+	})
+	index := uint32(len(f.list))
+	f.byTree[subvolume{whole, tree}] = index
+	return index
 }
 
-// All returns the filesystems; the first has index 1.
-func (f *Filesystems) All() []*Filesystem { return f.list }
+// remove forgets a filesystem. What is pending may still name its files: the
+// index is not given away again.
+func (f *Filesystems) remove(index uint32) {
+	fs := f.list[index-1]
+	unix.Close(fs.fd)
+	for i, s := range f.list {
+		if s.whole != index {
+			continue
+		}
+		s.fd = -1
+		delete(f.byTree, subvolume{index, s.tree})
+		if i == len(f.list)-1 && index == uint32(i+1) {
+			f.list = f.list[:i] // nothing can name it yet
+		}
+	}
+	if f.byFSID[fs.FSID] == index {
+		delete(f.byFSID, fs.FSID)
+	}
+	if f.byDev[fs.Mount.Dev] == index {
+		delete(f.byDev, fs.Mount.Dev)
+	}
+}
+
+// All returns the indexes of the superblocks that are watched.
+func (f *Filesystems) All() []uint32 {
+	var all []uint32
+	for i, fs := range f.list {
+		if fs.whole == uint32(i+1) && fs.fd >= 0 {
+			all = append(all, fs.whole)
+		}
+	}
+	return all
+}
 
 // ByDev returns the index of the superblock with the kernel's device number.
 func (f *Filesystems) ByDev(dev uint32) uint32 { return f.byDev[dev] }
+
+// BySubvol returns the index of a subvolume of the superblock with the kernel's
+// device number; of a superblock that has none, tree does not count.
+func (f *Filesystems) BySubvol(dev, tree uint32) uint32 {
+	index := f.byDev[dev]
+	if index != 0 && f.list[index-1].Subvolumes() {
+		return f.subvolume(index, uint64(tree))
+	}
+	return index
+}
 
 // Get returns the filesystem with an index, nil if there is none.
 func (f *Filesystems) Get(index uint32) *Filesystem {
@@ -113,6 +176,9 @@ func (f *Filesystems) inode(index uint32, typ int32, b []byte) Inode {
 	}
 	if c := fs.codec; c != nil && c.typ == typ && c.size == len(b) {
 		if ino, gen := c.decode(b); gen != opaqueGen {
+			if c.tree != 0 {
+				index = f.subvolume(fs.whole, binary.NativeEndian.Uint64(b[c.tree:]))
+			}
 			return Inode{Ino: ino, Gen: gen, FS: index}
 		}
 	}
@@ -144,16 +210,24 @@ func (f *Filesystems) Handle(i Inode) (Handle, bool) {
 	}
 	b := make([]byte, fs.codec.size)
 	fs.codec.encode(b, i.Ino, i.Gen)
+	if fs.codec.tree != 0 {
+		binary.NativeEndian.PutUint64(b[fs.codec.tree:], fs.tree)
+	}
 	return Handle{FSID: fs.FSID, Type: fs.codec.typ, Bytes: b}, true
 }
 
 // Decodes tells whether the filesystem's handles say inode and generation.
 func (fs *Filesystem) Decodes() bool { return fs.codec != nil }
 
+// Subvolumes tells whether the same inode number can be that of several files.
+func (fs *Filesystem) Subvolumes() bool { return fs.codec != nil && fs.codec.tree != 0 }
+
 // Close closes the descriptors.
 func (f *Filesystems) Close() {
-	for _, fs := range f.list {
-		unix.Close(fs.fd)
+	for i, fs := range f.list {
+		if fs.whole == uint32(i+1) && fs.fd >= 0 {
+			unix.Close(fs.fd)
+		}
 	}
 	f.list = nil
 }

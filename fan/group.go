@@ -92,9 +92,16 @@ func (g *Group) mark(flags uint, mask uint64, fd int) error {
 // Watch marks the superblock that a mount shows. Errors wrap ErrNotSupported
 // where fanotify cannot watch that kind of filesystem.
 func (g *Group) Watch(m Mount) (uint32, error) {
-	fd, err := openMount(m)
+	open := openMount
+	if m.Type == "btrfs" && m.Root != "/" {
+		open = openTopLevel
+	}
+	fd, err := open(m)
 	if err != nil {
 		return 0, err
+	}
+	if m.Type == "btrfs" {
+		m.Root = "/"
 	}
 	index, err := g.Filesystems.add(m, fd)
 	if err != nil {
@@ -102,10 +109,22 @@ func (g *Group) Watch(m Mount) (uint32, error) {
 		return 0, err
 	}
 	if err := g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, g.mask, fd); err != nil {
-		g.Filesystems.drop(index)
+		g.Filesystems.remove(index)
 		return 0, fmt.Errorf("watch %s (%s): %w", m.Mountpoint, m.Type, explainMark(err))
 	}
 	return index, nil
+}
+
+// Unwatch takes the mark of a filesystem away and forgets it: what is still
+// queued of it will have no inodes.
+func (g *Group) Unwatch(index uint32) error {
+	fs := g.Filesystems.Get(index)
+	err := g.mark(unix.FAN_MARK_REMOVE|unix.FAN_MARK_FILESYSTEM, g.mask, fs.fd)
+	g.Filesystems.remove(index)
+	if err != nil {
+		return fmt.Errorf("watch %s (%s) no longer: %w", fs.Mount.Mountpoint, fs.Mount.Type, err)
+	}
+	return nil
 }
 
 // Ignore keeps the writes to one file out of the queue: of the log.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -314,22 +315,54 @@ func TestSubvolume(t *testing.T) {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}
 
-	// A mount of a subvolume has an fsid of its own and cannot be marked: what
-	// was kept for it goes again.
+	// Where only subvolumes are mounted, none of them can be marked: the top
+	// level is, through a mount that nobody sees.
 	sub := t.TempDir()
 	mount(t, mountSource(t, dir), sub, "btrfs", 0, "subvol=one")
-	w = newWitness(t, Options{Mask: Names})
+	do(t, unix.Unmount(dir, 0))
 	before := openFDs(t)
+	w = newWitness(t, Options{Mask: Names})
 	index, err := w.Watch(mountOn(t, sub))
-	if !errors.Is(err, ErrNotSupported) || !strings.Contains(err.Error(), "subvolume") || index != 0 {
-		t.Errorf("watched a mount of a subvolume as %d: %v", index, err)
+	do(t, err)
+	fs := w.Filesystems.Get(index)
+	if fs.Mount.Root != "/" || !fs.Subvolumes() {
+		t.Errorf("watched through %+v, subvolumes %v", fs.Mount, fs.Subvolumes())
 	}
+	if ms, err := Mounts(); err != nil || slices.ContainsFunc(ms, func(m Mount) bool { return m.Dev == fs.Mount.Dev && m.Root == "/" }) {
+		t.Errorf("the mount of the top level is visible, or %v", err)
+	}
+	touch(t, filepath.Join(sub, "g"))
+	evs = w.events()
+	if len(evs) != 1 {
+		t.Fatalf("%d events of the mounted subvolume, want 1", len(evs))
+	}
+	parent := w.Filesystems.Inode(&evs[0].Dir)
+	links, err := w.Filesystems.Lookup(parent, func(Inode) bool { return false })
+	if want := []Link{{Dir: parent, Parent: fs.Root, Name: "one"}}; err != nil || !slices.Equal(links, want) {
+		t.Errorf("looked up %v, %v; want %v", links, err, want)
+	}
+	tree := uint32(0)
+	fmt.Sscan(optionOf(t, sub, "subvolid"), &tree)
+	if got := w.Filesystems.BySubvol(fs.Mount.Dev, tree); got != parent.FS {
+		t.Errorf("subvolume %d is filesystem %d, want %d", tree, got, parent.FS)
+	}
+	do(t, w.Unwatch(index))
+	touch(t, filepath.Join(sub, "h"))
+	if evs := w.events(); len(evs) != 0 || len(w.Filesystems.All()) != 0 || w.Filesystems.ByDev(fs.Mount.Dev) != 0 {
+		t.Errorf("%d events, filesystems %v after Unwatch", len(evs), w.Filesystems.All())
+	}
+	do(t, w.Close())
+	w.Group = nil
 	if after := openFDs(t); after != before {
 		t.Errorf("%d descriptors, %d before", after, before)
 	}
-	if n := len(w.Filesystems.All()); n != 0 || w.Filesystems.ByDev(mountOn(t, sub).Dev) != 0 {
-		t.Errorf("%d filesystems are kept", n)
-	}
+}
+
+func optionOf(t *testing.T, dir, name string) string {
+	t.Helper()
+	m := mountOn(t, dir)
+	value, _ := m.Option(name)
+	return value
 }
 
 // mountSource returns the device of a mount.

@@ -31,6 +31,9 @@ type codec struct {
 	size   int
 	decode func(b []byte) (ino uint64, gen uint32)
 	encode func(b []byte, ino uint64, gen uint32)
+	// tree is where the handle has the number of the tree that inode numbers
+	// are of, if there are several in a filesystem; else 0.
+	tree int
 }
 
 // The layouts that are known; fs/exportfs, fs/xfs/xfs_export.c, mm/shmem.c.
@@ -66,6 +69,16 @@ var codecs = []codec{
 		encode: func(b []byte, ino uint64, gen uint32) {
 			binary.NativeEndian.PutUint64(b, ino)
 			binary.NativeEndian.PutUint32(b[8:], gen)
+		},
+	},
+	{ // FILEID_BTRFS_WITHOUT_PARENT: inode number, subvolume, generation; fs/btrfs/export.h
+		typ: 0x4d, size: 20, tree: 8,
+		decode: func(b []byte) (uint64, uint32) {
+			return binary.NativeEndian.Uint64(b), binary.NativeEndian.Uint32(b[16:])
+		},
+		encode: func(b []byte, ino uint64, gen uint32) {
+			binary.NativeEndian.PutUint64(b, ino)
+			binary.NativeEndian.PutUint32(b[16:], gen)
 		},
 	},
 }

@@ -141,7 +141,7 @@ var kinds = []struct {
 	{"tmpfs", true, tmpfs},
 	{"ext4", true, func(t *testing.T) string { return onLoop(t, "ext4", 16<<20, "-F") }},
 	{"xfs", true, func(t *testing.T) string { return onLoop(t, "xfs", 300<<20) }},
-	{"btrfs", false, func(t *testing.T) string { return onLoop(t, "btrfs", 128<<20) }},
+	{"btrfs", true, func(t *testing.T) string { return onLoop(t, "btrfs", 128<<20) }},
 }
 
 func onLoop(t *testing.T, fstype string, size int64, args ...string) string {

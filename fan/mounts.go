@@ -3,6 +3,7 @@ package fan
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -17,6 +18,29 @@ type Mount struct {
 	Root       string // which directory of the filesystem is mounted
 	Mountpoint string
 	Type       string
+	Source     string // as mounted: a device, or any text
+	Options    string // of the superblock: ro, and what is the filesystem's own
+}
+
+// Option returns the value of an option of the superblock, "" for one that has
+// no value.
+func (m *Mount) Option(name string) (string, bool) {
+	all := m.options(name)
+	if len(all) == 0 {
+		return "", false
+	}
+	return all[0], true
+}
+
+// options returns the values of an option that may be there several times.
+func (m *Mount) options(name string) []string {
+	var all []string
+	for o := range strings.SplitSeq(m.Options, ",") {
+		if key, value, _ := strings.Cut(o, "="); key == name {
+			all = append(all, value)
+		}
+	}
+	return all
 }
 
 // Mounts reads the mount table of the calling process.
@@ -38,6 +62,8 @@ func fromInfo(infos []*mountinfo.Info) []Mount {
 			Root:       m.Root,
 			Mountpoint: m.Mountpoint,
 			Type:       m.FSType,
+			Source:     m.Source,
+			Options:    m.VFSOptions,
 		})
 	}
 	return mounts
@@ -47,6 +73,7 @@ func fromInfo(infos []*mountinfo.Info) []Mount {
 type MountTable struct {
 	byDev map[uint32][]Mount // the one to prefer first
 	all   []Mount
+	shown []Mount // those that no other hides
 }
 
 // NewMountTable orders the mounts of each superblock: those that show most of
@@ -58,6 +85,7 @@ func NewMountTable(mounts []Mount) *MountTable {
 	for _, m := range mounts {
 		if !cover.hides(m) {
 			t.byDev[m.Dev] = append(t.byDev[m.Dev], m)
+			t.shown = append(t.shown, m)
 		}
 	}
 	for _, list := range t.byDev {
@@ -149,6 +177,34 @@ func (t *MountTable) Append(dst []byte, dev uint32, inside []byte) ([]byte, bool
 	return append(dst, inside...), false
 }
 
+// On returns the mount that a path is on, whose symbolic links are resolved: the
+// one mounted deepest on the way.
+func (t *MountTable) On(path []byte) (Mount, bool) {
+	var on *Mount
+	for i := range t.shown {
+		m := &t.shown[i]
+		if _, ok := below(path, m.Mountpoint); ok && (on == nil || len(m.Mountpoint) >= len(on.Mountpoint)) {
+			on = m
+		}
+	}
+	if on == nil {
+		return Mount{}, false
+	}
+	return *on, true
+}
+
+// Inside returns the path inside the filesystem of a path on a mount.
+func (m *Mount) Inside(path []byte) []byte {
+	rest, _ := below(path, m.Mountpoint)
+	if len(rest) == 0 || rest[0] != '/' {
+		rest = append([]byte("/"), rest...)
+	}
+	if m.Root == "/" {
+		return rest
+	}
+	return append([]byte(m.Root), rest...)
+}
+
 // below returns what follows root in path, "" or with a leading slash.
 func below(path []byte, root string) ([]byte, bool) {
 	if root == "/" {
@@ -177,6 +233,43 @@ func openMount(m Mount) (int, error) {
 	}
 	return fd, nil
 }
+
+// openTopLevel opens the root directory of a btrfs of which only subvolumes are
+// mounted, through a mount that no path leads to: a superblock can be marked
+// only through its own root (EXDEV else).
+func openTopLevel(m Mount) (int, error) {
+	options := []string{"source", m.Source, "subvolid", "5"}
+	flags := []string{}
+	// Another state than the superblock's would be refused, or change it.
+	if _, ro := m.Option("ro"); ro {
+		flags = append(flags, "ro")
+	}
+	fd, err := detached(m.Type, options, flags)
+	if err != nil {
+		return -1, fmt.Errorf("mount the top level of %s: %w", m.Source, err)
+	}
+	var top, sub unix.Statfs_t
+	err = unix.Fstatfs(fd, &top)
+	if err == nil {
+		err = unix.Statfs(m.Mountpoint, &sub)
+	}
+	// The fsid is that of the filesystem, with the number of the subvolume
+	// mixed into it (btrfs_statfs).
+	id, _ := m.Option("subvolid")
+	tree, perr := strconv.ParseUint(id, 10, 64)
+	if err == nil && (perr != nil || uint64(uint32(top.Fsid.Val[1]^sub.Fsid.Val[1])) != (tree^topLevel)&0xffffffff ||
+		uint64(uint32(top.Fsid.Val[0]^sub.Fsid.Val[0])) != (tree^topLevel)>>32) {
+		err = fmt.Errorf("%w: %s has another filesystem by now", ErrNotSupported, m.Source)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("open the top level of %s: %w", m.Mountpoint, err)
+	}
+	return fd, nil
+}
+
+// topLevel is the number of the subvolume that is the root of every btrfs.
+const topLevel = 5
 
 // pseudo are filesystems of the kernel's own objects. Where they can be marked
 // at all nothing is gained: their files have no history, and call records tell

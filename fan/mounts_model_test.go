@@ -146,10 +146,11 @@ func TestMountLines(t *testing.T) {
 			ID: rapid.IntRange(1, 1<<20).Draw(t, "id"), Parent: rapid.IntRange(1, 1<<20).Draw(t, "parent"),
 			Dev: rapid.Uint32().Draw(t, "dev"), Root: name.Draw(t, "root"), Mountpoint: name.Draw(t, "mount point"),
 			Type: rapid.SampledFrom([]string{"ext4", "fuse.sshfs", "tmpfs"}).Draw(t, "type"),
+			Source: "none", Options: rapid.SampledFrom([]string{"rw", "rw,subvol=/@"}).Draw(t, "options"),
 		}}
 		m := want[0]
-		line := fmt.Sprintf("%d %d %d:%d %s %s rw,noatime %s- %s none rw\n", m.ID, m.Parent, m.Dev>>20, m.Dev&0xfffff, mangle(m.Root), mangle(m.Mountpoint),
-			rapid.SampledFrom([]string{"", "shared:1 ", "shared:1 master:2 "}).Draw(t, "fields"), m.Type)
+		line := fmt.Sprintf("%d %d %d:%d %s %s rw,noatime %s- %s %s %s\n", m.ID, m.Parent, m.Dev>>20, m.Dev&0xfffff, mangle(m.Root), mangle(m.Mountpoint),
+			rapid.SampledFrom([]string{"", "shared:1 ", "shared:1 master:2 "}).Draw(t, "fields"), m.Type, m.Source, m.Options)
 		infos, err := mountinfo.GetMountsFromReader(strings.NewReader(line), nil)
 		if err != nil {
 			t.Fatal(err)

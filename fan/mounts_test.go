@@ -215,3 +215,28 @@ func TestPseudo(t *testing.T) {
 		}
 	}
 }
+
+func TestMountOn(t *testing.T) {
+	table := NewMountTable([]Mount{
+		{ID: 1, Dev: 8, Root: "/", Mountpoint: "/"},
+		{ID: 2, Parent: 1, Dev: 9, Root: "/sub", Mountpoint: "/mnt"},
+		{ID: 3, Parent: 2, Dev: 10, Root: "/", Mountpoint: "/mnt/in"},
+		{ID: 4, Parent: 1, Dev: 11, Root: "/", Mountpoint: "/mnt2"},
+		{ID: 5, Parent: 4, Dev: 12, Root: "/", Mountpoint: "/mnt2"},
+	})
+	for path, want := range map[string]struct {
+		dev    uint32
+		inside string
+	}{
+		"/": {8, "/"}, "/a/b": {8, "/a/b"}, "/mnt": {9, "/sub/"}, "/mnt/x": {9, "/sub/x"}, "/mnt/in": {10, "/"}, "/mnt/in/x": {10, "/x"},
+		"/mnt/inner": {9, "/sub/inner"}, "/mnt2/x": {12, "/x"}, "/mnt3": {8, "/mnt3"},
+	} {
+		m, ok := table.On([]byte(path))
+		if !ok || m.Dev != want.dev || string(m.Inside([]byte(path))) != want.inside {
+			t.Errorf("%s is on %d, %v, as %s; want %d, %s", path, m.Dev, ok, m.Inside([]byte(path)), want.dev, want.inside)
+		}
+	}
+	if m, ok := NewMountTable(nil).On([]byte("/")); ok {
+		t.Errorf("on %+v of no mounts", m)
+	}
+}

@@ -90,7 +90,7 @@ func tryOpenTree() error {
 }
 
 func tryTmpfs() error {
-	fd, err := detachedTmpfs()
+	fd, err := detached("tmpfs", nil, nil)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func tryTmpfs() error {
 }
 
 func tryHandle() error {
-	dir, err := detachedTmpfs() // the root directory may be on what has no handles
+	dir, err := detached("tmpfs", nil, nil) // the root directory may be on what has no handles
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ func (f *Filesystems) Define(m Mount, fsid, rootIno uint64, rootGen uint32) Inod
 	c := &codecs[0]
 	f.list = append(f.list, &Filesystem{FSID: fsid, Mount: m, fd: -1, codec: c})
 	index := uint32(len(f.list))
+	f.list[index-1].whole = index
 	f.byFSID[fsid] = index
 	f.byDev[m.Dev] = index
 	root := Inode{Ino: rootIno, Gen: rootGen, FS: index}

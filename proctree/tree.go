@@ -21,6 +21,7 @@ type Process struct {
 	Last    int64 // time of its last record
 	Alone   bool  // at its last record it had one thread
 	Replies int64 // time of the last record that was made while it was alone
+	Layered bool  // it used an overlay of filesystems; set by whoever learns it
 
 	Went int64  // time of its last released chdir while it had several threads
 	Goer uint32 // the thread that went

@@ -1,0 +1,286 @@
+package fanrec
+
+import (
+	"bytes"
+
+	"fanrec/ebpf"
+	"fanrec/fan"
+	"fanrec/output"
+	"fanrec/proctree"
+)
+
+// An overlayfs is not watched itself: its opens are those of call records. But
+// what it does in its layers is done by the process that uses it, with events.
+// A call that names something in an overlay is matched with the event in the
+// upper layer, which has the same paths below its root, and keeps the path that
+// it meant. What is left in the layers, and can be the doing of an overlay, is
+// no act of the process: copies, whiteouts, the opens of the real files.
+
+// overlays are the overlays whose layers are watched.
+type overlays struct {
+	list   []*fan.Overlay
+	layers map[fan.Inode]bool // roots of layers; true: a work directory
+}
+
+// add learns of an overlay.
+func (o *overlays) add(overlay *fan.Overlay) {
+	if o.layers == nil {
+		o.layers = map[fan.Inode]bool{}
+	}
+	o.list = append(o.list, overlay)
+	for _, i := range overlay.Layers() {
+		if !o.layers[i] {
+			o.layers[i] = false
+		}
+	}
+	for _, i := range overlay.Work {
+		o.layers[i] = true
+	}
+}
+
+// find returns the number of an overlay, from 1; 0 if there is none.
+func (o *overlays) find(dev uint32) int32 {
+	for i, v := range o.list {
+		if v.Dev == dev {
+			return int32(i + 1)
+		}
+	}
+	return 0
+}
+
+// layer climbs from a directory to the root of the layer that it is in.
+func (j *joiner) layer(dir fan.Inode) (root fan.Inode, work, ok bool) {
+	for range maxClimb {
+		if dir.FS == 0 {
+			break
+		}
+		if work, ok := j.overlays.layers[dir]; ok {
+			return dir, work, true
+		}
+		if i, made := j.born[dir]; made {
+			dir = j.now.events[i].dir
+			continue
+		}
+		parent, _, ok := j.graph.Where(dir)
+		if !ok {
+			break
+		}
+		dir = parent
+	}
+	return fan.Inode{}, false, false
+}
+
+// maxClimb bounds a climb that a damaged graph could make endless.
+const maxClimb = 4096
+
+// reaches notes that a process used an overlay.
+func (j *joiner) reaches(p *proctree.Process, devs ...uint32) {
+	for _, dev := range devs {
+		if dev != 0 && !p.Layered && j.overlays.find(dev) != 0 {
+			p.Layered = true
+		}
+	}
+}
+
+// layered tells whether a process, or one that it may have descriptors from,
+// used an overlay.
+func (j *joiner) layered(p *proctree.Process) bool {
+	for q := p; q != nil; q = j.tree.Find(q.Parent) {
+		if q.Layered {
+			p.Layered = true
+			return true
+		}
+	}
+	return false
+}
+
+// matchThrough matches the calls that name something in an overlay, of those
+// that no event tells of under the name that they used.
+func (j *joiner) matchThrough(calls []call) {
+	if len(j.overlays.list) == 0 {
+		return
+	}
+	for i := range calls {
+		c := &calls[i]
+		if c.ready || c.event >= 0 || c.over != 0 || c.Time > j.closed {
+			continue
+		}
+		if c.op == ebpf.OpOpen {
+			j.matchMade(c)
+			continue
+		}
+		if j.through(c); c.over > 0 {
+			c.proc.Layered = true
+			j.matchName(c, true)
+		}
+	}
+}
+
+// matchMade finds the event of an open that made a file of an overlay: nobody
+// else may take it for his. The call says itself which file it opened.
+func (j *joiner) matchMade(c *call) {
+	c.over = -1
+	f := c.file[0]
+	if c.fmode&ebpf.FModeCreated == 0 || f.self.FS != 0 || !c.proc.Layered {
+		return
+	}
+	path := ebpf.AppendPath(j.path[2][:0], j.now.get(f.walk))
+	j.path[2] = path
+	m, ok := j.mounts.On(path)
+	over := j.overlays.find(m.Dev)
+	if !ok || over == 0 {
+		return
+	}
+	inside := j.now.put(bytes.TrimPrefix(m.Inside(path), []byte("/")))
+	_, name := last(j.now.get(inside))
+	c.text[0], c.file[0] = inside, file{self: j.overlays.list[over-1].Upper}
+	b := j.searchName(c, bitCreate, 0, 0, name)
+	c.text[0], c.file[0] = span{}, f
+	if b.count == 0 || b.score < sameDir {
+		return
+	}
+	bits := uint32(bitCreate)
+	if e := &j.now.events[b.event]; e.mask&^(e.claimed|e.maybe)&bitOpen != 0 {
+		bits |= bitOpen
+	}
+	c.over, c.merged[0] = over, j.now.put(ebpf.AppendPath(j.path[2][:0], j.now.get(f.walk)))
+	j.claim(c, b.event, bits, true)
+}
+
+// through finds out whether a call names something in an overlay. Its texts are
+// then paths from the root of the upper layer.
+func (j *joiner) through(c *call) {
+	c.over = -1
+	first, end := 0, 1
+	switch c.op {
+	case ebpf.OpMkdir, ebpf.OpMknod, ebpf.OpBind, ebpf.OpUnlink, ebpf.OpRmdir:
+	case ebpf.OpRename, ebpf.OpLink:
+		end = 2
+	case ebpf.OpSymlink:
+		first, end = 1, 2
+	default:
+		return
+	}
+	var mounts [2]fan.Mount
+	for k := first; k < end; k++ {
+		path, ok := j.appendText(j.path[2][:0], c, k)
+		j.path[2] = path
+		if !ok {
+			return
+		}
+		if mounts[k], ok = j.mounts.On(path); !ok {
+			return
+		}
+		c.merged[k] = j.now.put(path)
+	}
+	if c.op == ebpf.OpRename && mounts[0].Dev != mounts[1].Dev {
+		return
+	}
+	if c.over = j.overlays.find(mounts[end-1].Dev); c.over == 0 {
+		c.over = -1
+		return
+	}
+	upper := j.overlays.list[c.over-1].Upper
+	for k := first; k < end; k++ {
+		inside := mounts[k].Inside(j.now.get(c.merged[k]))
+		c.text[k] = j.now.put(bytes.TrimPrefix(inside, []byte("/")))
+		c.file[k] = file{self: upper, mode: c.file[k].mode}
+	}
+}
+
+// shown turns the path that an event in the upper layer tells of one of the
+// names of a call into that of the overlay through which the call made it. A
+// layer need not be where anybody can see it: then the path is the call's.
+func (j *joiner) shown(c *call, side int, path []byte, ok bool) ([]byte, bool) {
+	switch {
+	case c == nil || c.over <= 0:
+		return path, ok
+	case !ok:
+		j.rec.Inferred = true
+		return append(path[:0], j.now.get(c.merged[side])...), true
+	}
+	o := j.overlays.list[c.over-1]
+	return j.shownBy(o, o.Upper, path), true
+}
+
+// shownBy turns a path below a layer into that of the overlay.
+func (j *joiner) shownBy(o *fan.Overlay, layer fan.Inode, path []byte) []byte {
+	root, ok := j.appendDir(j.path[2][:0], layer)
+	j.path[2] = root
+	if !ok || !bytes.HasPrefix(path, root) {
+		return path
+	}
+	inside := append([]byte("/"), bytes.TrimPrefix(path[len(root):], []byte("/"))...)
+	out, _ := j.mounts.Append(path[:0], o.Dev, inside)
+	return out
+}
+
+// shownScript returns the path of a script that the kernel opened in a layer,
+// if it was executed in the overlay.
+func (j *joiner) shownScript(p *process, e *event) ([]byte, bool) {
+	if len(j.overlays.list) == 0 {
+		return nil, false
+	}
+	if _, _, ok := j.layer(e.dir); !ok {
+		return nil, false
+	}
+	path, ok := j.script(p)
+	if !ok {
+		return nil, false
+	}
+	m, ok := j.mounts.On(path)
+	return path, ok && j.overlays.find(m.Dev) != 0
+}
+
+// emitMerged hands out a record of a call through an overlay that no event
+// tells of: a name of a lower layer was removed, or replaced a whiteout.
+func (j *joiner) emitMerged(c *call, kind output.Kind, op output.Op) bool {
+	if c.over <= 0 {
+		return false
+	}
+	j.rec.Inferred = true
+	switch c.op {
+	case ebpf.OpRename:
+		j.say(kind, op, j.now.get(c.merged[0]), j.now.get(c.merged[1]))
+	default:
+		j.say(kind, op, j.now.get(c.merged[0]), nil)
+	}
+	return true
+}
+
+// noise tells whether an event that no call explains was made by an overlay
+// that the process uses.
+func (j *joiner) noise(e *event, p *proctree.Process) bool {
+	if len(j.overlays.list) == 0 || !j.calls {
+		return false
+	}
+	dirs := [...]fan.Inode{e.dir, e.newDir}
+	if e.dir == (fan.Inode{}) {
+		dirs[0] = e.target
+	}
+	in := false
+	for _, dir := range dirs {
+		if dir.FS == 0 {
+			continue
+		}
+		_, work, ok := j.layer(dir)
+		if work {
+			p.Layered = true
+			return true
+		}
+		in = in || ok || j.lost[dir]
+	}
+	return in && j.layered(p)
+}
+
+// ignore marks what is left of an event as the doing of an overlay. Changes of
+// directories are still followed.
+func (e *event) ignore() {
+	const changes = bitCreate | bitDelete | bitRename
+	if e.claimed|e.maybe == 0 && e.mask&bitDir != 0 && e.mask&changes != 0 {
+		e.settled, e.outside = true, true
+		return
+	}
+	e.claimed |= e.unexplained()
+	e.settled, e.done = true, true
+}
