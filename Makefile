@@ -2,6 +2,7 @@
 # make test       everything that CI runs; installs what it needs (Debian, Ubuntu)
 # make bench      what a recording costs, beside others
 # make -k soak    the long forms of all tests: some ten hours; figures in docs/soak.md
+# make test-kernels   the table of kernels and filesystems: Debian's kernels under qemu
 # make oracle CMD='make -j2' [COPY=DIR]   compare a recording with strace
 # make generate   make the BPF objects again (needs clang)
 # make install    binary, manual page, completions below PREFIX
@@ -15,20 +16,20 @@ PURE        = . ./ebpf ./fan ./output ./proctree ./cmd/...
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount.
 PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs \
-	clang llvm libbpf-dev
+	clang llvm libbpf-dev qemu-system-x86 xz-utils
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 
 # Recording needs root, so most tests do.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
-.PHONY: all test deps lint unit race e2e workloads oracle bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
+.PHONY: all test deps lint unit race e2e workloads kernels test-kernels oracle bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
 
 all: bin/fanrec
 
 bin/fanrec: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/fanrec
 
-test: deps bin/fanrec workloads lint unit race e2e
+test: deps bin/fanrec workloads kernels lint unit race e2e
 
 # Installs only what dpkg does not know to be there.
 define install
@@ -44,6 +45,13 @@ deps:
 
 workloads: deps
 	tests/workload/fetch.sh
+
+# Without them the test is skipped, but not in CI.
+kernels: deps
+	tests/kernels/fetch.sh || [ "$$CI" != true ]
+
+test-kernels: kernels
+	$(GO) test -count=1 -v -timeout 40m ./tests/kernels $(KERNELS_FLAGS)
 
 lint:
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:" $$bad; exit 1; }

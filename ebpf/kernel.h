@@ -144,13 +144,19 @@ struct signal_struct {
 	unsigned int flags;
 };
 
+struct vm_area_struct;
+
 struct mm_struct {
+	struct vm_area_struct *mmap; /* until 6.0 */
 	unsigned long arg_start;
 	unsigned long arg_end;
 	unsigned long saved_auxv[2];
 };
 
 struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	struct vm_area_struct *vm_next; /* until 6.0 */
 	struct file *vm_file;
 };
 

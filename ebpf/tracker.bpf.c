@@ -156,8 +156,8 @@ struct identity {
 /* Set before loading. */
 const volatile __u32 args_max = 0;     /* bytes of argv in an exec record */
 const volatile __u8 want_free = 0;     /* records of sched_process_free */
-const volatile __u8 have_loop = 1;     /* bpf_loop, 5.17 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
+const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
 
 /* While this is set, each child of that thread group becomes the root of the tree. */
 __u32 recorder;
@@ -240,6 +240,7 @@ struct scratch {
 		__u64 len;
 		__u64 mnt, dentry;
 		__u64 done;
+		__u64 left;
 	} walk;
 };
 
@@ -275,6 +276,32 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
  */
 #define UNTRUSTED(T, p) (bpf_rdonly_cast ? (T *)bpf_rdonly_cast(p, bpf_core_type_id_kernel(T)) : (p))
 
+/*
+ * A field of what is reached from a task. Before 5.11 the current task is a
+ * number to the verifier, and so is all that it leads to.
+ */
+#define OF(p, f)                                                                               \
+	({                                                                                     \
+		typeof((p)->f) v_;                                                             \
+		if (have_task_btf)                                                             \
+			v_ = (p)->f;                                                           \
+		else                                                                           \
+			bpf_core_read(&v_, sizeof(v_), &(p)->f);                               \
+		v_;                                                                            \
+	})
+
+/*
+ * Calls step at most n times, until it returns nonzero. A step is a global
+ * function: the verifier follows each pass of the loop, but looks at the step
+ * once. (bpf_loop would do the same, and is of 5.17.)
+ */
+#define LOOP(n, step)                                                                          \
+	do {                                                                                   \
+		_Pragma("clang loop unroll(disable)")                                          \
+		for (int i_ = 0; i_ < (n) && !step(); i_++)                                    \
+			;                                                                      \
+	} while (0)
+
 static __always_inline void count_lost(enum lost what)
 {
 	__sync_fetch_and_add(&lost[what], 1);
@@ -288,19 +315,24 @@ static __always_inline struct scratch *get_scratch(void)
 
 static __always_inline int is_tracked(struct task_struct *task)
 {
-	struct identity id = { .start = task->group_leader->start_boottime, .tgid = task->tgid };
+	struct task_struct *leader = OF(task, group_leader);
+	struct identity id = { .start = OF(leader, start_boottime), .tgid = OF(task, tgid) };
 
 	return bpf_map_lookup_elem(&tracked, &id) != 0;
 }
 
 static __always_inline void fill_head(struct head *h, struct task_struct *task, __u8 kind)
 {
-	h->start = task->group_leader->start_boottime;
-	h->tgid = task->tgid;
-	h->tid = task->pid;
-	h->uid = task->cred->uid.val;
+	struct task_struct *leader = OF(task, group_leader);
+	struct cred *cred = (struct cred *)OF(task, cred);
+	struct signal_struct *signal = OF(task, signal);
+
+	h->start = OF(leader, start_boottime);
+	h->tgid = OF(task, tgid);
+	h->tid = OF(task, pid);
+	h->uid = OF(cred, uid.val);
 	h->kind = kind;
-	h->flags = task->signal->nr_threads == 1 ? FLAG_ALONE : 0;
+	h->flags = OF(signal, nr_threads) == 1 ? FLAG_ALONE : 0;
 }
 
 /*
@@ -380,7 +412,7 @@ __noinline int emit_call(__u64 len)
 }
 
 /* One chunk of a string of user space; walk.len says where it goes. */
-static long user_chunk(__u32 i, void *unused)
+__noinline int user_chunk(void)
 {
 	struct scratch *s = get_scratch();
 	__u64 len;
@@ -413,10 +445,7 @@ __noinline long put_text(__u64 len, __u64 user)
 	s->src = user;
 	s->walk.len = len;
 	s->walk.done = 0;
-	if (have_loop)
-		bpf_loop(PATH_MAX / (CHUNK - 1) + 1, user_chunk, 0, 0);
-	else
-		user_chunk(0, 0);
+	LOOP(PATH_MAX / (CHUNK - 1) + 1, user_chunk);
 	s->absolute = s->walk.done && s->buf[len] == '/';
 	return s->walk.done ? s->walk.len - len : -1;
 }
@@ -434,7 +463,7 @@ __noinline long put_name(__u64 len)
 }
 
 /* One step of a path walk: the name of a dentry, or from a mount's root to where it is mounted. */
-static long walk_step(__u32 i, void *unused)
+__noinline int walk_step(void)
 {
 	struct scratch *s = get_scratch();
 	__u64 len, parent, up;
@@ -466,6 +495,16 @@ static long walk_step(__u32 i, void *unused)
 	s->buf[len] = 0;
 	s->walk.len = len + 1;
 	s->walk.dentry = parent;
+	return 0;
+}
+
+/* In two levels the verifier has fewer passes to follow. */
+__noinline int walk_steps(void)
+{
+	_Pragma("clang loop unroll(disable)")
+	for (int i = 0; i < 16; i++)
+		if (walk_step())
+			return 1;
 	return 0;
 }
 
@@ -550,8 +589,7 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 		s->walk.len = len;
 		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
 		s->walk.done = 0;
-		if (have_loop)
-			bpf_loop(WALK_MAX, walk_step, 0, 0);
+		LOOP(WALK_MAX / 16, walk_steps);
 		if (!s->walk.done)
 			((struct head *)s->buf)->flags |= FLAG_CUT;
 		ref->path_len = s->walk.len - len;
@@ -598,23 +636,26 @@ static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, 
 
 static __always_inline struct file *get_file(struct task_struct *task, __u32 fd)
 {
-	struct fdtable *fdt = task->files->fdt;
+	struct files_struct *files = OF(task, files);
+	struct fdtable *fdt = OF(files, fdt);
 	struct file *f = 0;
 
-	if (fd < fdt->max_fds)
-		bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
+	if (fd < OF(fdt, max_fds))
+		bpf_probe_read_kernel(&f, sizeof(f), OF(fdt, fd) + fd);
 	return f;
 }
 
 /* The file that a relative path starts from: the working directory, a descriptor, or the root. */
 static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
 {
+	struct fs_struct *fs = OF(task, fs);
+
 	if (absolute) {
-		s->walk.mnt = (__u64)task->fs->root.mnt;
-		s->walk.dentry = (__u64)task->fs->root.dentry;
+		s->walk.mnt = (__u64)OF(fs, root.mnt);
+		s->walk.dentry = (__u64)OF(fs, root.dentry);
 	} else if ((int)dfd == AT_FDCWD) {
-		s->walk.mnt = (__u64)task->fs->pwd.mnt;
-		s->walk.dentry = (__u64)task->fs->pwd.dentry;
+		s->walk.mnt = (__u64)OF(fs, pwd.mnt);
+		s->walk.dentry = (__u64)OF(fs, pwd.dentry);
 	} else {
 		struct file *f = get_file(task, dfd);
 
@@ -674,7 +715,7 @@ int BPF_PROG(on_fork, struct task_struct *trusted_parent, struct task_struct *tr
 }
 
 /* One chunk of a kernel string longer than a name. */
-static long kernel_chunk(__u32 i, void *unused)
+__noinline int kernel_chunk(void)
 {
 	struct scratch *s = get_scratch();
 	long n;
@@ -695,20 +736,18 @@ __noinline long put_kernel_text(__u64 len)
 	if (!s)
 		return 0;
 	s->walk.len = len;
-	if (have_loop)
-		bpf_loop(PATH_MAX / (CHUNK - 1) + 1, kernel_chunk, 0, 0);
-	else
-		kernel_chunk(0, 0);
+	LOOP(PATH_MAX / (CHUNK - 1) + 1, kernel_chunk);
 	return s->walk.len - len;
 }
 
-static long args_chunk(__u32 i, __u64 *left)
+__noinline int args_chunk(void)
 {
 	struct scratch *s = get_scratch();
-	__u64 len, n = *left;
+	__u64 len, n;
 
 	if (!s)
 		return 1;
+	n = s->walk.left;
 	len = s->walk.len;
 	if (n > CHUNK)
 		n = CHUNK;
@@ -716,7 +755,7 @@ static long args_chunk(__u32 i, __u64 *left)
 		return 1;
 	s->walk.len = len + n;
 	s->src += n;
-	*left -= n;
+	s->walk.left -= n;
 	return 0;
 }
 
@@ -724,12 +763,12 @@ static long args_chunk(__u32 i, __u64 *left)
 __noinline long put_args(__u64 len, __u64 size, __u32 max)
 {
 	struct scratch *s = get_scratch();
-	__u64 left = size > max ? max : size;
 
-	if (!s || !have_loop)
+	if (!s)
 		return 0;
 	s->walk.len = len;
-	bpf_loop(2 * PATH_MAX / CHUNK, args_chunk, &left, 0);
+	s->walk.left = size > max ? max : size;
+	LOOP(2 * PATH_MAX / CHUNK, args_chunk);
 	return s->walk.len - len;
 }
 
@@ -746,6 +785,22 @@ static long take_vma(struct task_struct *task, struct vm_area_struct *vma, struc
 		f->dentry = (__u64)file->f_path.dentry;
 	}
 	return 0;
+}
+
+#define VMA_MAX 64 /* a new image has some ten */
+
+/* The file that is mapped at base, where the kernel (before 6.1) has a list of mappings. */
+static __always_inline void find_vma(struct task_struct *task, __u64 base, struct found *f)
+{
+	struct vm_area_struct *vma = task->mm->mmap;
+
+	_Pragma("clang loop unroll(disable)")
+	for (int i = 0; i < VMA_MAX && vma; i++, vma = vma->vm_next) {
+		if (base < vma->vm_start || base >= vma->vm_end)
+			continue;
+		take_vma(task, vma, f);
+		break;
+	}
 }
 
 /* Where the kernel mapped the ELF interpreter: AT_BASE of the new image, 0 if it has none. */
@@ -803,6 +858,8 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 		r->h.flags |= FLAG_INTERP;
 		if (have_find_vma)
 			bpf_find_vma(trusted_task, base, take_vma, &interp, 0);
+		else if (bpf_core_field_exists(task->mm->mmap))
+			find_vma(task, base, &interp);
 	}
 	__builtin_memset(&r->interp, 0, sizeof(r->interp));
 	__builtin_memset(&r->base, 0, sizeof(r->base));
@@ -892,7 +949,7 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 	int nr;
 
 #if defined(__TARGET_ARCH_x86)
-	*compat = !!(task->thread_info.status & TS_COMPAT);
+	*compat = !!(OF(task, thread_info.status) & TS_COMPAT);
 	nr = (int)regs->orig_ax & ~X32_BIT;
 	if (*compat) {
 		out->a[0] = (__u32)regs->bx;
@@ -908,7 +965,7 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 		out->a[4] = regs->r8;
 	}
 #else
-	*compat = !!(task->thread_info.flags & TIF_32BIT);
+	*compat = !!(OF(task, thread_info.flags) & TIF_32BIT);
 	nr = regs->syscallno;
 	out->a[0] = regs->orig_x0;
 	out->a[1] = regs->regs[1];
@@ -948,6 +1005,7 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	struct task_struct *task;
+	struct fs_struct *fs;
 	struct call_row row;
 	const volatile struct call_row *table;
 	struct args a = {};
@@ -959,7 +1017,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 
 	if (ret < 0)
 		return 0;
-	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	if (have_task_btf)
+		task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	else
+		task = (struct task_struct *)bpf_get_current_task();
 	nr = get_args(&a, task, regs, &compat);
 	if ((__u32)nr >= CALLS_MAX)
 		return 0;
@@ -1000,12 +1061,14 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	}
 	if (row.op == OP_CHDIR) {
-		len = put_file(s, &r->file, len, (__u64)task->fs->pwd.mnt, (__u64)task->fs->pwd.dentry);
+		fs = OF(task, fs);
+		len = put_file(s, &r->file, len, (__u64)OF(fs, pwd.mnt), (__u64)OF(fs, pwd.dentry));
 		emit_call(len);
 		return 0;
 	}
 	if (row.op == OP_CHROOT) {
-		len = put_file(s, &r->file, len, (__u64)task->fs->root.mnt, (__u64)task->fs->root.dentry);
+		fs = OF(task, fs);
+		len = put_file(s, &r->file, len, (__u64)OF(fs, root.mnt), (__u64)OF(fs, root.dentry));
 		emit_call(len);
 		return 0;
 	}

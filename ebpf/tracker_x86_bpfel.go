@@ -32,7 +32,7 @@ const (
 	trackerProgOnSysExit  = "on_sys_exit"
 	trackerVarArgsMax     = "args_max"
 	trackerVarHaveFindVma = "have_find_vma"
-	trackerVarHaveLoop    = "have_loop"
+	trackerVarHaveTaskBtf = "have_task_btf"
 	trackerVarLost        = "lost"
 	trackerVarRecorder    = "recorder"
 	trackerVarWantFree    = "want_free"
@@ -108,7 +108,7 @@ type trackerMapSpecs struct {
 type trackerVariableSpecs struct {
 	ArgsMax     *ebpf.VariableSpec `ebpf:"args_max"`
 	HaveFindVma *ebpf.VariableSpec `ebpf:"have_find_vma"`
-	HaveLoop    *ebpf.VariableSpec `ebpf:"have_loop"`
+	HaveTaskBtf *ebpf.VariableSpec `ebpf:"have_task_btf"`
 	Lost        *ebpf.VariableSpec `ebpf:"lost"`
 	Recorder    *ebpf.VariableSpec `ebpf:"recorder"`
 	WantFree    *ebpf.VariableSpec `ebpf:"want_free"`
@@ -161,7 +161,7 @@ func (m *trackerMaps) Close() error {
 type trackerVariables struct {
 	ArgsMax     *ebpf.Variable `ebpf:"args_max"`
 	HaveFindVma *ebpf.Variable `ebpf:"have_find_vma"`
-	HaveLoop    *ebpf.Variable `ebpf:"have_loop"`
+	HaveTaskBtf *ebpf.Variable `ebpf:"have_task_btf"`
 	Lost        *ebpf.Variable `ebpf:"lost"`
 	Recorder    *ebpf.Variable `ebpf:"recorder"`
 	WantFree    *ebpf.Variable `ebpf:"want_free"`

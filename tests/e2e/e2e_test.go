@@ -6,6 +6,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,10 +60,13 @@ func build() error {
 			return fmt.Errorf("build fanrec: %w\n%s", err, out)
 		}
 	}
+	act := filepath.Join(tools, "act")
+	if given := os.Getenv("ACT"); given != "" { // where there is no compiler: tests/kernels
+		return errors.Join(os.Symlink(given+"/act", act), os.Symlink(given+"/act-static", act+"-static"))
+	}
 	if _, err := exec.LookPath("cc"); err != nil {
 		return nil // the scripts that need act say so
 	}
-	act := filepath.Join(tools, "act")
 	if out, err := exec.Command("cc", "-O1", "-pthread", "-o", act, "testdata/act.c").CombinedOutput(); err != nil {
 		return fmt.Errorf("build act: %w\n%s", err, out)
 	}
