@@ -113,6 +113,9 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 		// A script that this process executed before, in one event with now.
 		j.rec.Inferred = true
 		path, ok = append(j.path[0][:0], j.now.get(p.filename)...), true
+		if real, ok := j.realDir(path); ok {
+			path = append(path[:0], real...)
+		}
 	}
 	j.path[0] = path
 	if !ok {

@@ -610,6 +610,9 @@ func (j *joiner) matchExec(p *process) {
 				b.consider(i, 0, e.claimed&bitOpenExec != 0)
 			}
 		}
+		if b.count == 0 { // it was executed by another name: a symbolic link, a descriptor
+			b = j.otherOpen(p)
+		}
 		if b.count > 0 {
 			p.script = b.event
 			j.loaded(p, &b)
@@ -629,6 +632,23 @@ func (j *joiner) matchExec(p *process) {
 			j.now.events[b.event].claimed |= bitOpen | bitOpenExec
 		}
 	}
+}
+
+// otherOpen finds what the kernel opened for an exec beside image and
+// interpreter. If all that is was for an earlier exec, this one may have been
+// merged into it; but an absolute name can be resolved, and that is better.
+func (j *joiner) otherOpen(p *process) best {
+	var b best
+	for i := range j.now.events[:j.sealed] {
+		e := &j.now.events[i]
+		if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.target != p.image.self && e.target != p.interp.self && possible(e, p.Time, p.prev) {
+			b.consider(int32(i), 0, e.claimed&bitOpenExec != 0)
+		}
+	}
+	if !b.free && bytes.HasPrefix(j.now.get(p.filename), []byte("/")) && !bytes.HasPrefix(j.now.get(p.filename), []byte("/dev/fd/")) {
+		return best{}
+	}
+	return b
 }
 
 func (j *joiner) claimLoaded(p *process, target fan.Inode) {
