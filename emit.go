@@ -112,10 +112,7 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 	case f == nil && bytes.HasPrefix(j.now.get(p.filename), []byte("/")):
 		// A script that this process executed before, in one event with now.
 		j.rec.Inferred = true
-		path, ok = append(j.path[0][:0], j.now.get(p.filename)...), true
-		if real, ok := j.realDir(path); ok {
-			path = append(path[:0], real...)
-		}
+		path, ok = j.followed(append(j.path[0][:0], j.now.get(p.filename)...)), true
 	}
 	j.path[0] = path
 	if !ok {
@@ -231,13 +228,21 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 		j.unresolved()
 		return
 	}
-	if c.op == ebpf.OpTruncate { // it follows a symbolic link at the end, too
-		if real, ok := j.realDir(path); ok {
-			path = append(path[:0], real...)
-		}
+	exact := c.text[0].n == 0 // a descriptor
+	if c.op == ebpf.OpTruncate && !exact { // it follows a symbolic link at the end, too
+		path = j.followed(path)
 	}
-	j.rec.Inferred = true
+	j.rec.Inferred = !exact
 	j.say(kind, op, path, nil)
+}
+
+// followed returns a path with the symbolic links in it resolved, the last one
+// too, as they are now.
+func (j *joiner) followed(path []byte) []byte {
+	if real, ok := j.realDir(path); ok {
+		return append(path[:0], real...)
+	}
+	return path
 }
 
 func (j *joiner) emitRename(c *call, e *event) {
@@ -284,14 +289,17 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	switch {
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
-	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
-		// linkat of a descriptor: what it was opened as, by its inode.
+	case e != nil && bytes.HasPrefix(text, []byte("/proc/")):
+		// A descriptor by a name that the kernel side does not understand: what
+		// was opened without a name is found by its inode.
 		from, ok = j.appendTemporary(j.path[0][:0], e.target)
 		if !ok {
 			from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
 		}
 	default:
-		from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
+		if from, ok = j.appendText(j.path[0][:0], &c.file[0], text); ok && c.flags&unix.AT_SYMLINK_FOLLOW != 0 && len(text) > 0 {
+			from = j.followed(from)
+		}
 	}
 	j.path[0] = from
 	var to []byte

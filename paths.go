@@ -241,6 +241,9 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) {
 	dir, name := last(text)
 	if len(name) == 0 {
+		if len(text) == 0 && base.walk.n > 0 { // a descriptor: the base is the file
+			return j.appendFile(dst, base)
+		}
 		return dst, false
 	}
 	n := len(dst)

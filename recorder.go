@@ -1,6 +1,7 @@
 package fanrec
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -555,8 +556,14 @@ func (r *Recorder) lookUp() error {
 	return nil
 }
 
-// realDir resolves the symbolic links in the path of a directory.
+// realDir resolves the symbolic links in the path of a directory. Where a link
+// of proc(5) led for another process, it cannot tell.
 func realDir(path []byte) ([]byte, bool) {
+	for _, own := range [...]string{"/proc/self", "/proc/thread-self", "/dev/fd", "/dev/std"} {
+		if bytes.HasPrefix(path, []byte(own)) {
+			return nil, false
+		}
+	}
 	real, err := filepath.EvalSymlinks(string(path))
 	if err != nil {
 		return nil, false

@@ -443,13 +443,15 @@ static long walk_step(__u32 i, void *unused)
 	return 0;
 }
 
+enum { NO_NAME, WITH_NAME, WHOLE_PATH };
+
 /*
  * Describes the file behind walk.mnt and walk.dentry in ref, and appends its
- * name, or the whole path where fanotify does not watch. Returns the new
- * length. (The two are not arguments, as a global function takes no kernel
+ * name as asked for; where fanotify does not watch, the whole path. Returns the
+ * new length. (The two are not arguments, as a global function takes no kernel
  * pointers.)
  */
-__noinline __u64 put_ref(__u64 len, __u32 with_name)
+__noinline __u64 put_ref(__u64 len, __u32 how)
 {
 	struct scratch *s = get_scratch();
 	struct super_block *sb;
@@ -472,7 +474,7 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 	ref->parent_ino = 0;
 	ref->parent_gen = 0;
 	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
-	if (!bpf_map_lookup_elem(&marked, &ref->dev)) {
+	if (how == WHOLE_PATH || !bpf_map_lookup_elem(&marked, &ref->dev)) {
 		s->walk.len = len;
 		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
 		s->walk.done = 0;
@@ -483,7 +485,7 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 		ref->path_len = s->walk.len - len;
 		return s->walk.len;
 	}
-	if (!with_name)
+	if (how == NO_NAME)
 		return len;
 	parent = GET(struct dentry, dentry, d_parent);
 	dir = GET(struct dentry, parent, d_inode);
@@ -499,7 +501,7 @@ static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, _
 {
 	s->walk.mnt = m;
 	s->walk.dentry = d;
-	len = put_ref(len, 1);
+	len = put_ref(len, WITH_NAME);
 	*ref = s->ref;
 	return len;
 }
@@ -507,10 +509,18 @@ static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, _
 /* What a path is relative to: walk.mnt and walk.dentry. */
 static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, __u64 len)
 {
-	len = put_ref(len, 0);
+	len = put_ref(len, NO_NAME);
 	base->ino = s->ref.ino;
 	base->dev = s->ref.dev;
 	base->gen = s->ref.gen;
+	base->path_len = s->ref.path_len;
+	return len;
+}
+
+/* The file itself, where a path is none but a descriptor: a base on no device, with its whole path. */
+static __always_inline __u64 put_whole(struct scratch *s, struct base_ref *base, __u64 len)
+{
+	len = put_ref(len, WHOLE_PATH);
 	base->path_len = s->ref.path_len;
 	return len;
 }
@@ -828,6 +838,34 @@ static __always_inline int find_base(struct scratch *s, struct task_struct *task
 	return 1;
 }
 
+/* The descriptor that the text at a place in buf names, -1 if it is no such text. */
+static __always_inline int named_fd(struct scratch *s, __u64 at)
+{
+	static const char proc[] = "/proc/self/fd/", dev[] = "/dev/fd/";
+	int i, fd = 0;
+
+	if (at > PATH_MAX)
+		return -1;
+	for (i = 0; i < sizeof(dev) - 1 && s->buf[at + i] == dev[i]; i++)
+		;
+	if (i < sizeof(dev) - 1) {
+		for (i = 0; i < sizeof(proc) - 1; i++)
+			if (s->buf[at + i] != proc[i])
+				return -1;
+	}
+	at += i;
+	for (i = 0; i < 9; i++) {
+		char c = s->buf[at + i];
+
+		if (!c)
+			return i ? fd : -1;
+		if (c < '0' || c > '9')
+			return -1;
+		fd = 10 * fd + c - '0';
+	}
+	return -1;
+}
+
 static __always_inline __u64 arg(struct args *a, __u8 i, __u64 none)
 {
 	return i == NOARG ? none : a->a[i & 7];
@@ -863,7 +901,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	struct scratch *s;
 	struct call *r;
 	__u64 len, text;
-	int nr, compat, first;
+	int nr, compat, first, fd = -1;
 	long n;
 
 	if (ret < 0)
@@ -947,6 +985,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		if (row.op == OP_UNLINK && r->flags & AT_REMOVEDIR)
 			r->op = OP_RMDIR;
 		n = put_text(len, arg(&a, row.path0, 0));
+		if (row.op == OP_LINK && !n) /* AT_EMPTY_PATH */
+			fd = a.a[0];
+		else if ((row.op == OP_LINK || row.op == OP_TRUNCATE) && n > 0 && (fd = named_fd(s, text)) >= 0)
+			n = 0;
 	}
 	if (n < 0)
 		r->h.flags |= FLAG_FAULT;
@@ -968,7 +1010,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		if (find_base(s, task, arg(&a, row.dfd1, (__u32)AT_FDCWD), s->absolute))
 			len = put_base(s, &r->base[1], len);
 	}
-	if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
+	if (fd >= 0) {
+		if (find_base(s, task, fd, 0))
+			len = put_whole(s, &r->base[0], len);
+	} else if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
 	emit_call(len);
 	return 0;

@@ -197,6 +197,18 @@ static void run(void)
 			check(linkat(fd, "", AT_FDCWD, a[1], AT_EMPTY_PATH), a[1]);
 			close(fd);
 		}
+		OP("descriptor") { /* what names a file only by a descriptor: link it twice, truncate it */
+			char path[64];
+
+			check(fd = open(a[0], O_PATH), a[0]);
+			check(linkat(fd, "", AT_FDCWD, a[1], AT_EMPTY_PATH), a[1]);
+			snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+			check(linkat(AT_FDCWD, path, AT_FDCWD, a[2], AT_SYMLINK_FOLLOW), a[2]);
+			snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+			check(truncate(path, 0), path);
+			close(fd);
+		}
+		OP("linkthrough") check(linkat(AT_FDCWD, a[0], AT_FDCWD, a[1], AT_SYMLINK_FOLLOW), a[1]);
 		OP("chmod") check(chmod(a[0], strtol(a[1], 0, 8)), a[0]);
 		OP("setgid") check(setgid(atoi(a[0])), a[0]);
 		OP("setuid") check(setuid(atoi(a[0])), a[0]);
