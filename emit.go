@@ -90,6 +90,9 @@ func (j *joiner) emitExec(p *process) {
 	j.rec.Args = nil
 	if p.Flags&ebpf.Script != 0 {
 		j.emitLoaded(p, p.script, nil)
+		for _, i := range p.nested {
+			j.emitLoaded(p, i, nil)
+		}
 	}
 	if p.Flags&ebpf.Interp != 0 {
 		j.emitLoaded(p, p.loader, &p.interp)
@@ -112,7 +115,9 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 	case f == nil && bytes.HasPrefix(j.now.get(p.filename), []byte("/")):
 		// A script that this process executed before, in one event with now.
 		j.rec.Inferred = true
-		path, ok = j.followed(append(j.path[0][:0], j.now.get(p.filename)...)), true
+		if path, ok = j.realPath([]byte("/"), j.now.get(p.filename)); !ok {
+			path, ok = append(j.path[0][:0], j.now.get(p.filename)...), true
+		}
 	}
 	j.path[0] = path
 	if !ok {
@@ -222,27 +227,18 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 // emitText hands out a record whose path only the call's text tells: where
 // fanotify does not watch, and of truncate(2), which makes no event.
 func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
-	path, ok := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
+	find := j.appendText
+	if c.op == ebpf.OpTruncate {
+		find = j.appendFollowed
+	}
+	path, ok := find(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
 	j.path[0] = path
 	if !ok {
 		j.unresolved()
 		return
 	}
-	exact := c.text[0].n == 0 // a descriptor
-	if c.op == ebpf.OpTruncate && !exact { // it follows a symbolic link at the end, too
-		path = j.followed(path)
-	}
-	j.rec.Inferred = !exact
+	j.rec.Inferred = c.text[0].n > 0 // else it was a descriptor, and the kernel side has its path
 	j.say(kind, op, path, nil)
-}
-
-// followed returns a path with the symbolic links in it resolved, the last one
-// too, as they are now.
-func (j *joiner) followed(path []byte) []byte {
-	if real, ok := j.realDir(path); ok {
-		return append(path[:0], real...)
-	}
-	return path
 }
 
 func (j *joiner) emitRename(c *call, e *event) {
@@ -296,10 +292,10 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 		if !ok {
 			from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
 		}
+	case c.flags&unix.AT_SYMLINK_FOLLOW != 0:
+		from, ok = j.appendFollowed(j.path[0][:0], &c.file[0], text)
 	default:
-		if from, ok = j.appendText(j.path[0][:0], &c.file[0], text); ok && c.flags&unix.AT_SYMLINK_FOLLOW != 0 && len(text) > 0 {
-			from = j.followed(from)
-		}
+		from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
 	}
 	j.path[0] = from
 	var to []byte

@@ -49,12 +49,12 @@ type joiner struct {
 	tree    *proctree.Tree
 	emit    func(*output.Record)
 	retired func(*proctree.Process)
-	// realDir resolves the symbolic links of a directory's path as it is now,
-	// for the few paths that are known only as a text.
-	realDir func([]byte) ([]byte, bool)
-	clock   int64 // to be added to CLOCK_MONOTONIC to get the time of day
-	calls   bool  // there are call records
-	handles bool  // fill Record.Handle
+	// realPath resolves a path in a directory as it is now, an absolute one with
+	// that for the root: for the few that are known only as a text.
+	realPath func(dir, path []byte) ([]byte, bool)
+	clock    int64 // to be added to CLOCK_MONOTONIC to get the time of day
+	calls    bool  // there are call records
+	handles  bool  // fill Record.Handle
 
 	now, spare pending
 	remap      []int32
@@ -91,9 +91,9 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
 		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
-		emit:    func(*output.Record) {},
-		retired: func(*proctree.Process) {},
-		realDir: func([]byte) ([]byte, bool) { return nil, false },
+		emit:     func(*output.Record) {},
+		retired:  func(*proctree.Process) {},
+		realPath: func(_, _ []byte) ([]byte, bool) { return nil, false },
 	}
 }
 

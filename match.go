@@ -596,7 +596,7 @@ func (j *joiner) matchExec(p *process) {
 		return
 	}
 	p.ready = true
-	j.claimLoaded(p, p.image.self)
+	image := j.claimLoaded(p, p.image.self)
 	if p.interp.self.FS != 0 {
 		j.claimLoaded(p, p.interp.self)
 	}
@@ -616,6 +616,7 @@ func (j *joiner) matchExec(p *process) {
 		if b.count > 0 {
 			p.script = b.event
 			j.loaded(p, &b)
+			j.claimNested(p, image)
 		}
 	}
 	if p.Flags&ebpf.Interp != 0 && p.interp.name.n == 0 && p.interp.walk.n == 0 && p.loader < 0 {
@@ -651,8 +652,24 @@ func (j *joiner) otherOpen(p *process) best {
 	return b
 }
 
-func (j *joiner) claimLoaded(p *process, target fan.Inode) {
-	var b best
+// claimNested finds the scripts that are the interpreters of a script: the
+// kernel opened them between that and the image.
+func (j *joiner) claimNested(p *process, image int32) {
+	script := j.now.events[p.script].target
+	for i := p.script + 1; i < image; i++ {
+		e := &j.now.events[i]
+		if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.claimed&bitOpenExec == 0 &&
+			e.target != script && e.target != p.image.self && e.target != p.interp.self && possible(e, p.Time, p.prev) {
+			e.claimed |= bitOpen | bitOpenExec
+			p.nested = append(p.nested, i)
+		}
+	}
+}
+
+// claimLoaded returns the event of a file that the kernel opened, -1 if there
+// is none.
+func (j *joiner) claimLoaded(p *process, target fan.Inode) int32 {
+	b := best{event: -1}
 	for i := j.targets.first(targetHash(p.ID.TGID, target)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
 		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && possible(e, p.Time, p.prev) {
@@ -660,6 +677,7 @@ func (j *joiner) claimLoaded(p *process, target fan.Inode) {
 		}
 	}
 	j.loaded(p, &b)
+	return b.event
 }
 
 // loaded notes that the kernel opened a file before the exec record.

@@ -44,6 +44,9 @@ func (j *joiner) unknown() []fan.Inode {
 				j.need(p.image.parent)
 				j.need(p.interp.parent)
 				j.needEvent(p.script)
+				for _, i := range p.nested {
+					j.needEvent(i)
+				}
 				j.needEvent(p.loader)
 			}
 		case opEvent:
@@ -252,15 +255,28 @@ func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) 
 		return dst, false
 	}
 	if len(dir) > 0 {
-		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
-		if real, ok := j.realDir(dst[n:]); ok {
+		if real, ok := j.realPath(dst[n:], dir); ok {
 			dst = append(dst[:n], real...)
+		} else {
+			dst = appendClean(append(dst, '/'), n, dir)
 		}
 	}
 	if dst[len(dst)-1] != '/' {
 		dst = append(dst, '/')
 	}
 	return append(dst, name...), true
+}
+
+// appendFollowed is appendText for a call that follows a symbolic link at the
+// end, too.
+func (j *joiner) appendFollowed(dst []byte, base *file, text []byte) ([]byte, bool) {
+	n := len(dst)
+	if dir, ok := j.appendFile(dst, base); ok && len(text) > 0 {
+		if real, ok := j.realPath(dir[n:], text); ok {
+			return append(dst[:n], real...), true
+		}
+	}
+	return j.appendText(dst[:n], base, text)
 }
 
 // appendClean appends the components of a path to the directory that begins at

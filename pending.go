@@ -91,9 +91,10 @@ type process struct {
 	interp   file
 	filename span
 	args     span
-	prev     int64 // time of the thread's record before
-	script   int32 // index of the event of a script that the kernel opened; -1: none
-	loader   int32 // same of the ELF interpreter, where the record does not name it; -1: none
+	prev     int64   // time of the thread's record before
+	script   int32   // index of the event of a script that the kernel opened; -1: none
+	nested   []int32 // same of scripts that are interpreters of it, in their order
+	loader   int32   // same of the ELF interpreter, where the record does not name it; -1: none
 	root     bool
 	seen     bool
 	ready    bool
@@ -147,6 +148,9 @@ func (p *pending) pin() {
 	for i := range p.procs {
 		if r := &p.procs[i]; !r.done {
 			pin(r.script)
+			for _, i := range r.nested {
+				pin(i)
+			}
 			pin(r.loader)
 		}
 	}
@@ -200,6 +204,9 @@ func move(to, from *pending, keep uint64, remap []int32) []int32 {
 		to.procs = append(to.procs, *p)
 		n := &to.procs[len(to.procs)-1]
 		n.script, n.loader = index(p.script), index(p.loader)
+		for k, i := range n.nested {
+			n.nested[k] = index(i)
+		}
 		n.image, n.interp = moveFile(p.image), moveFile(p.interp)
 		n.comm, n.filename, n.args = to.put(from.get(p.comm)), to.put(from.get(p.filename)), to.put(from.get(p.args))
 	}

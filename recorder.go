@@ -1,11 +1,9 @@
 package fanrec
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -166,7 +164,7 @@ func (r *Recorder) watch() error {
 	r.join = newJoiner(r.group.Filesystems, graph, table)
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles = r.opts.Handles
-	r.join.realDir = realDir
+	r.join.realPath = realPath
 	r.join.retired = func(p *proctree.Process) {
 		if err := r.tracker.Retire(p.ID); err != nil && r.retire == nil {
 			r.retire = err
@@ -554,21 +552,6 @@ func (r *Recorder) lookUp() error {
 		}
 	}
 	return nil
-}
-
-// realDir resolves the symbolic links in the path of a directory. Where a link
-// of proc(5) led for another process, it cannot tell.
-func realDir(path []byte) ([]byte, bool) {
-	for _, own := range [...]string{"/proc/self", "/proc/thread-self", "/dev/fd", "/dev/std"} {
-		if bytes.HasPrefix(path, []byte(own)) {
-			return nil, false
-		}
-	}
-	real, err := filepath.EvalSymlinks(string(path))
-	if err != nil {
-		return nil, false
-	}
-	return []byte(real), true
 }
 
 // result sums up.

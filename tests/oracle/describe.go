@@ -100,7 +100,11 @@ func (d *description) place(dirArg, pathArg int, follow bool) somewhere {
 			return somewhere{}
 		}
 	}
-	p, ok := d.tree.walk(d.view(d.t), base, path, follow)
+	v := d.view(d.t)
+	if d.c.name == "openat2" && d.c.has(2, "RESOLVE_IN_ROOT") {
+		v.root = base
+	}
+	p, ok := d.tree.walk(v, base, path, follow)
 	return somewhere{p, ok}
 }
 

@@ -113,7 +113,7 @@ var All = []Program{
 		git clone -q tree linked && git clone -q --no-local tree packed && cd packed
 		echo change >>f1 && git commit -qam change && git checkout -qb side HEAD~2 && echo side >side && git add side && git commit -qm side
 		git merge -q -m merge origin/master && git rebase -q origin/master; git mv f2 g2 && git stash -q && git stash pop -q && git reset -q --hard
-		git worktree add -q ../work HEAD && git worktree remove ../work && git tag v1 && git push -q origin side && git status -s && git grep -q f3`,
+		git worktree add -q ../work HEAD && git worktree remove ../work && git tag v1 && git push -q origin side && git status -s && git grep -q side`,
 	},
 	{
 		Name: "git-gc", About: "git gc, repack, fsck of a repository with 60 commits", Packages: []string{"git"}, Fast: true,
@@ -207,7 +207,7 @@ if __name__ == "__main__":
 		Prepare: `gcc -O2 -o calls "$SOURCE/calls.c"`, Run: `./calls`,
 	},
 	{
-		Name: "calls-32", About: "the same, a 32-bit program", Packages: []string{"gcc-multilib"}, Fast: true, Same: true,
+		Name: "calls-32", About: "the same, a 32-bit program", Packages: []string{"gcc-multilib"}, Arch: "amd64", Fast: true, Same: true,
 		Probe: `echo 'int main(void) { return 0; }' >p.c; gcc -m32 -o p p.c; ./p; rm p p.c`, Prepare: `gcc -O2 -m32 -o calls "$SOURCE/calls.c"`, Run: `./calls`,
 	},
 	{
@@ -223,7 +223,7 @@ if __name__ == "__main__":
 		Prepare: `gcc -O2 -pthread -o threads "$SOURCE/threads.c"`, Run: `./threads`,
 	},
 	{
-		Name: "io_uring", About: "opens, unlinks, renames, links and directories by io_uring, also by its workers", Packages: []string{"liburing-dev"}, Fast: true, Same: true,
+		Name: "io_uring", About: "opens, unlinks, renames, links and directories by io_uring, also by its workers", Packages: []string{"liburing-dev"}, Fast: true, Inferred: true,
 		Probe:   `gcc -o u "$SOURCE/uring.c" -luring && mkdir p && (cd p && ../u) && rm -r u p`,
 		Prepare: `gcc -O2 -o uring "$SOURCE/uring.c" -luring`, Run: `./uring`,
 	},

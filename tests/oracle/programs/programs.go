@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"fanrec/tests/workload"
@@ -19,6 +20,7 @@ type Program struct {
 	Name     string   // without blanks
 	About    string   // what it does, for a reader of the table
 	Packages []string // of Debian, what it needs beside the packages of [Always]
+	Arch     string   // GOARCH that its packages are for, empty for all
 	Probe    string   // a shell command that fails where the machine cannot run the program
 	Tree     string   // a source tree of package workload to begin with
 	Prepare  string   // shell script: what is done before any run, in an empty directory
@@ -27,6 +29,8 @@ type Program struct {
 	// Same runs do the same each time but for names of temporaries and the order of processes that do not wait for each other: two runs can
 	// be compared.
 	Same bool
+	// Inferred is what the recorder says by reasoning, which may differ (docs/semantics.md).
+	Inferred bool
 }
 
 // Always are packages that several programs need.
@@ -35,11 +39,14 @@ var Always = []string{"strace", "gcc", "libc6-dev", "make"}
 //go:embed source
 var source embed.FS
 
-// Packages returns all Debian packages that the programs need.
+// Packages returns all Debian packages that the programs need on this machine.
 func Packages() []string {
 	packages := append([]string{}, Always...)
 	seen := map[string]bool{}
 	for _, p := range All {
+		if p.Arch != "" && p.Arch != runtime.GOARCH {
+			continue
+		}
 		for _, name := range p.Packages {
 			if !seen[name] {
 				seen[name] = true

@@ -244,7 +244,9 @@ static void links(void) {
 	must(symlinkat("../links/sub/hard2", dir, "soft2"));
 	must(symlinkat("/nowhere at all", dir, "soft3"));
 	must(link("soft1", "soft.hard"));
-	must(linkat(dir, "soft1", dir, "hard5", AT_SYMLINK_FOLLOW));
+	close(touch("kept"));
+	must(symlink("kept", "soft4"));
+	must(linkat(dir, "soft4", dir, "hard5", AT_SYMLINK_FOLLOW));
 	close(must(open("soft2", O_WRONLY)));
 	close(must(open("soft.hard", O_RDONLY)));
 	close(must(open("hard1", O_RDWR)));
@@ -405,7 +407,10 @@ static void roots(void) {
 	must(rename("/dir/file", "/file"));
 	must(symlink("/file", "/dir/link"));
 	close(must(open("/dir/link", O_RDONLY)));
-	must(truncate("/dir/link", 3));
+	close(touch("/kept"));
+	must(symlink("/kept", "/dir/kept")); // its text is resolved when the record is written
+	must(truncate("/dir/kept", 3));
+	must(linkat(AT_FDCWD, "/dir/kept", AT_FDCWD, "/dir/hard", AT_SYMLINK_FOLLOW));
 	must(unlink("/../file"));
 	must(chdir("/dir"));
 	must(fchdir(out));
@@ -493,6 +498,11 @@ static void exec_empty(int self) { execveat(self, "", done, none, AT_EMPTY_PATH)
 static void exec_at(int self) { (void)self, execveat(must(open(".", O_PATH)), "prog", done, none, AT_SYMLINK_NOFOLLOW); }
 static void exec_magic(int self) { execve(magic(self), done, none); }
 static void exec_script(int self) { (void)self, execve("script", none, none); }
+static void exec_script_link(int self) { (void)self, execve("script.link", none, none); }
+static void exec_script_at(int self) { (void)self, execveat(must(open("..", O_PATH)), "execs/script.link", none, none, 0); }
+static void exec_script_fd(int self) { (void)self, execveat(must(open("script", O_PATH)), "", none, none, AT_EMPTY_PATH); }
+static void exec_nested(int self) { (void)self, execve("nested", none, none); }
+static void exec_chain(int self) { (void)self, execve("chain", none, none); }
 static void exec_shell(int self) { (void)self, execve("/bin/sh", shell, none); }
 static void exec_again(int self) {
 	fails(execve("nowhere", done, none), ENOENT);
@@ -521,8 +531,15 @@ static void execs(void) {
 	must(symlink("prog", "link"));
 	write_file("script", "#!./prog done\n");
 	write_file("data", "data\n");
+	write_file("nested", "#!./script x\n");
+	write_file("chain", "#!/bin/sh\n[ \"$1\" ] || exec ./chain.link x\n");
+	must(symlink("script", "script.link"));
+	must(symlink("chain", "chain.link"));
 	int self = must(open("prog", O_RDONLY | O_CLOEXEC));
-	static void (*const all[])(int) = {exec_path, exec_link, exec_empty, exec_at, exec_magic, exec_script, exec_shell, exec_again};
+	static void (*const all[])(int) = {
+		exec_path, exec_link, exec_empty, exec_at, exec_magic, exec_script, exec_script_link, exec_script_at,
+		exec_script_fd, exec_nested, exec_chain, exec_shell, exec_again,
+	};
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
 		exec(all[i], self);
 }
