@@ -42,7 +42,10 @@ func without(a, b map[string]bool) map[string]bool {
 // random matches what mktemp(3) and its like make up, six letters or digits at least, with the fixed letters beside it.
 var random = regexp.MustCompile(`[A-Za-z0-9_]{6,}`)
 
-var digits = regexp.MustCompile(`[0-9]+`)
+var (
+	digits = regexp.MustCompile(`[0-9]+`)
+	whole  = regexp.MustCompile(`\b[0-9]+\b`)
+)
 
 // mask replaces what may be made up in a name. A name that has nothing of the kind stays as it is, and so a difference.
 func mask(name string) string { return random.ReplaceAllString(name, "<random>") }
@@ -109,7 +112,7 @@ func (fo *folder) path(path string) string {
 	for i, name := range names {
 		switch {
 		case i == 2 && names[1] == "proc" && names[0] == "":
-			names[i] = fo.number(name)
+			names[i] = fo.number(name, digits)
 		case fo.only[name]:
 			names[i] = fo.name(name)
 		}
@@ -118,8 +121,8 @@ func (fo *folder) path(path string) string {
 }
 
 // number replaces process ids in a name.
-func (fo *folder) number(name string) string {
-	return digits.ReplaceAllStringFunc(name, func(number string) string {
+func (fo *folder) number(name string, where *regexp.Regexp) string {
+	return where.ReplaceAllStringFunc(name, func(number string) string {
 		if n, ok := fo.pids[number]; ok {
 			return fmt.Sprintf("<pid %d>", n)
 		}
@@ -132,9 +135,10 @@ func (fo *folder) name(name string) string {
 	if done, ok := fo.names[name]; ok {
 		return done
 	}
-	folded := mask(name)
-	if folded == name { // only then: among random digits there are process ids by chance
-		folded = fo.number(name)
+	numbered := fo.number(name, whole) // those between other letters may be random
+	folded := mask(numbered)
+	if folded == numbered {
+		folded = fo.number(name, digits)
 	} else {
 		look := fmt.Sprintf("%s of %d", folded, fo.owner)
 		fo.used[look]++

@@ -31,7 +31,7 @@ var All = []Program{
 		true`,
 	},
 	{
-		Name: "coreutils", About: "cp, mv, ln, install, mktemp, mkfifo, mknod, split, dd, shred, truncate, chmod, rmdir", Fast: true,
+		Name: "coreutils", About: "cp, mv, ln, install, mktemp, mkfifo, mknod, split, dd, shred, truncate, chmod, rmdir", Fast: true, Same: true,
 		Prepare: `mkdir tree; for i in 1 2 3 4 5; do mkdir "tree/d $i"; for j in 1 2 3; do seq 50 >"tree/d $i/f$j"; done; done; ln -s ../tree tree/loop`,
 		Run: `
 		cp -a tree copy; cp -al tree links; cp --reflink=auto tree/d\ 1/f1 one; cp -rL tree/d\ 1 followed; cp --remove-destination one links/d\ 1/f1
@@ -44,7 +44,7 @@ var All = []Program{
 		rm -rf tree links x; rm part.* null fifo; ls -lR . >list; du -s . >/dev/null; stat . >/dev/null; readlink -f soft; sync f3`,
 	},
 	{
-		Name: "find", About: "find -exec, -execdir, -delete, -fprint; xargs -P4; grep -r", Packages: []string{"findutils"}, Fast: true,
+		Name: "find", About: "find -exec, -execdir, -delete, -fprint; xargs -P4; grep -r", Packages: []string{"findutils"}, Fast: true, Same: true,
 		Prepare: `for i in $(seq 20); do mkdir -p "d$i/e"; for j in 1 2 3; do echo "$i $j" >"d$i/e/f $j"; done; done`,
 		Run: `
 		find . -type f -name 'f 1' -exec cat {} \; >ones; find . -type f -exec cat {} + >all; find d1 d2 -execdir mv {} moved \; 2>/dev/null
@@ -73,7 +73,7 @@ var All = []Program{
 		Run:     `make -j4 && make -j4 install DESTDIR="$PWD/inst" && make clean`,
 	},
 	{
-		Name: "make-c++", About: "make -j4 of a C++ library and program: templates, pipes, dependencies, ar", Packages: []string{"g++"},
+		Name: "make-c++", About: "make -j4 of a C++ library and program: templates, pipes, dependencies, ar", Packages: []string{"g++"}, Same: true,
 		Prepare: `
 		for i in 1 2 3 4 5 6; do
 			echo "#include <map>
@@ -108,6 +108,7 @@ var All = []Program{
 	},
 	{
 		Name: "git", About: "git clone by links and by a pack, commit, branch, merge, rebase, stash, worktree", Packages: []string{"git"},
+		// What is as new as the index is read again: runs are not the same.
 		Prepare: gitTree,
 		Run: `
 		git clone -q tree linked && git clone -q --no-local tree packed && cd packed
@@ -116,7 +117,7 @@ var All = []Program{
 		git worktree add -q ../work HEAD && git worktree remove ../work && git tag v1 && git push -q origin side && git status -s && git grep -q side`,
 	},
 	{
-		Name: "git-gc", About: "git gc, repack, fsck of a repository with 60 commits", Packages: []string{"git"}, Fast: true,
+		Name: "git-gc", About: "git gc, repack, fsck of a repository with 60 commits", Packages: []string{"git"}, Fast: true, Same: true,
 		Prepare: gitTree,
 		Run:     `cd tree && git gc -q --prune=now && git repack -qadf && git fsck && git pack-refs --all && git count-objects -v`,
 	},
@@ -129,7 +130,7 @@ var All = []Program{
 		tar cf - 1 | (mkdir 4 && cd 4 && tar xf -); gzip -k plain.tar && gunzip -f plain.tar.gz && find 3 | cpio -o >c.cpio && mkdir 5 && cd 5 && cpio -id <../c.cpio`,
 	},
 	{
-		Name: "dpkg", About: "dpkg-deb -b and -x; dpkg -i, upgrade, -r and -P in a root of its own, with scripts and conffiles", Packages: []string{"dpkg"}, Fast: true,
+		Name: "dpkg", About: "dpkg-deb -b and -x; dpkg -i, upgrade, -r and -P in a root of its own, with scripts and conffiles", Packages: []string{"dpkg"}, Fast: true, Same: true,
 		Prepare: `
 		mkdir -p root/var/lib/dpkg/info root/var/lib/dpkg/updates root/var/log; : >root/var/lib/dpkg/status
 		for v in 1 2; do
@@ -144,7 +145,7 @@ var All = []Program{
 		$d -i t1.deb && $d -i t2.deb && $d -L trivial && $d -r trivial && $d -i t1.deb && $d -P trivial`,
 	},
 	{
-		Name: "dpkg-system", About: "dpkg -i and -P of a trivial package in the system itself", Packages: []string{"dpkg"}, Fast: true,
+		Name: "dpkg-system", About: "dpkg -i and -P of a trivial package in the system itself", Packages: []string{"dpkg"}, Fast: true, Same: true,
 		Prepare: `
 		mkdir -p p/DEBIAN p/usr/share/fanrec-oracle-trivial; echo file >p/usr/share/fanrec-oracle-trivial/file
 		printf 'Package: fanrec-oracle-trivial\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\nDescription: trivial\n' >p/DEBIAN/control
@@ -172,7 +173,7 @@ if __name__ == "__main__":
 '`,
 	},
 	{
-		Name: "rsync", About: "rsync -a, --delete, --backup, --inplace, --link-dest, by a daemonless socket pair", Packages: []string{"rsync"}, Fast: true,
+		Name: "rsync", About: "rsync -a, --delete, --backup, --inplace, --link-dest, by a daemonless socket pair", Packages: []string{"rsync"}, Fast: true, Same: true,
 		Prepare: `mkdir src; cd src; for i in $(seq 10); do mkdir d$i; seq 500 >d$i/a; ln -s a d$i/soft; ln d$i/a d$i/hard; done`,
 		Run: `
 		rsync -aH src/ dst/ && for i in 1 3 5; do echo more >>src/d$i/a; rm src/d$i/soft; done && rm -r src/d7 && rsync -aH --delete --backup --suffix=.old src/ dst/
@@ -189,14 +190,15 @@ if __name__ == "__main__":
 		sqlite3 a.db .dump >dump && sqlite3 b.db <dump && sqlite3 b.db 'pragma temp_store=file; create temp table s as select * from t order by x desc; attach "c.db" as c; create table c.u as select * from t'`,
 	},
 	{
-		Name: "su", About: "su to another user (PAM), setuid and setgid programs, setpriv", Packages: []string{"login", "util-linux"}, Fast: true, Same: true,
+		Name: "su", About: "su to another user (PAM), setuid and setgid programs, setpriv", Packages: []string{"login", "util-linux"}, Fast: true,
+		// strace sets no_new_privs: under it setuid does not do anything, so runs are not the same.
 		Prepare: `chmod 755 .; cp /usr/bin/id suid; cp /usr/bin/id sgid; chown nobody suid; chgrp mail sgid; chmod 4755 suid; chmod 2755 sgid; mkdir open; chmod 777 open`,
 		Run: `
 		su -s /bin/sh nobody -c 'id; cd open && echo mine >file && cat file && rm file'; su -s /bin/sh -l nobody -c 'pwd'
 		./suid; ./sgid; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'cd open; ../suid; echo x >y; cat /etc/shadow; rm y'; true`,
 	},
 	{
-		Name: "busybox", About: "a static binary: busybox sh and its applets, in a chroot too", Packages: []string{"busybox-static"}, Fast: true,
+		Name: "busybox", About: "a static binary: busybox sh and its applets, in a chroot too", Packages: []string{"busybox-static"}, Fast: true, Same: true,
 		Prepare: `mkdir -p root/bin root/tmp root/dev; cp "$(command -v busybox)" root/bin/busybox; for a in sh cat mv rm ls mkdir ln cp tar; do ln -s busybox root/bin/$a; done`,
 		Run: `
 		root/bin/busybox sh -c 'for i in 1 2 3; do echo $i >f$i; busybox cp f$i g$i; busybox mv g$i h$i; busybox sed -i s/1/2/ f$i; done; busybox rm f* h*'
