@@ -217,6 +217,10 @@ if __name__ == "__main__":
 		Prepare: `gcc -O2 -static -o calls "$SOURCE/calls.c"`, Run: `./calls`,
 	},
 	{
+		Name: "calls-tmpfs", About: "the same on a tmpfs", Fast: true, Same: true,
+		Below: "/dev/shm", Prepare: `gcc -O2 -o calls "$SOURCE/calls.c"`, Run: `./calls`,
+	},
+	{
 		Name: "spawn", About: "fork, vfork, posix_spawn with file actions, system, popen, wordexp, daemons, killed children", Fast: true, Same: true,
 		Prepare: `gcc -O2 -o spawn "$SOURCE/spawn.c"`, Run: `./spawn`,
 	},

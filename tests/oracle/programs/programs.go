@@ -23,6 +23,7 @@ type Program struct {
 	Arch     string   // GOARCH that its packages are for, empty for all
 	Probe    string   // a shell command that fails where the machine cannot run the program
 	Tree     string   // a source tree of package workload to begin with
+	Below    string   // the directory is to be below this one, empty for that of temporary files
 	Prepare  string   // shell script: what is done before any run, in an empty directory
 	Run      string   // shell script: what is recorded
 	Fast     bool     // takes about a second, for a test of all

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -119,7 +120,7 @@ func runProgram(cfg *config, p programs.Program, out io.Writer) (outcomes, error
 	if cfg.keep == "" {
 		defer os.RemoveAll(logs)
 	}
-	scratch, err := os.MkdirTemp(cfg.scratch, "oracle-scratch-")
+	scratch, err := os.MkdirTemp(cmp.Or(p.Below, cfg.scratch), "oracle-scratch-")
 	if err != nil {
 		return o, err
 	}

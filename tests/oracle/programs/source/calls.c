@@ -227,6 +227,10 @@ static void sockets(void) {
 	char name[108];
 	memset(name, 'n', sizeof name); // the longest there is
 	sock(SOCK_STREAM, name, sizeof name);
+#ifdef SYS_socketcall
+	struct sockaddr_un un = {AF_UNIX, "socketcall"};
+	must(syscall(SYS_socketcall, 2, (long[]){must(socket(AF_UNIX, SOCK_STREAM, 0)), (long)&un, sizeof un}));
+#endif
 	must(unlink("stream"));
 	must(rename("dgram", "packet"));
 }
@@ -442,6 +446,41 @@ static void names(void) {
 	}
 }
 
+// longs are texts of nearly 4096 bytes, for a path and for a link.
+static void longs(void) {
+	must(mkdir("longs", 0700));
+	must(chdir("longs"));
+	char path[4096] = "", text[4096];
+	while (strlen(path) < sizeof path - 30)
+		strcat(path, "./");
+	char *end = path + strlen(path);
+	strcpy(end, "dir"), must(mkdir(path, 0700));
+	strcpy(end, "dir/file"), close(touch(path));
+	must(truncate(path, 5));
+	must(link(path, "dir/hard"));
+	strcpy(end, "dir/moved"), must(rename("dir/hard", path));
+	must(unlink(path));
+	memset(text, 't', sizeof text);
+	text[4095] = 0;
+	strcpy(end, "link"), must(symlink(text, path));
+	must(chdir("dir"));
+	for (int i = 0; i < 20; i++) { // a path of 4000 bytes that no call can name at once
+		memset(text, 'a' + i, 200), text[200] = 0;
+		must(mkdir(text, 0700));
+		must(chdir(text));
+	}
+	close(touch("deep"));
+	must(rename("deep", "../deep"));
+}
+
+static void terminals(void) {
+	int ptmx = must(open("/dev/ptmx", O_RDWR | O_NOCTTY));
+	must(unlockpt(ptmx));
+	close(must(open(ptsname(ptmx), O_RDWR | O_NOCTTY)));
+	close(must(shm_open("/fanrec-oracle-calls", O_RDWR | O_CREAT, 0600)));
+	must(shm_unlink("/fanrec-oracle-calls"));
+}
+
 static int chdir_in(void *dir) {
 	must(chdir(dir));
 	close(touch("there"));
@@ -463,6 +502,12 @@ static void clones(void) {
 	must(chdir(".."));
 	pid = must(clone(chdir_in, top, CLONE_VM | CLONE_VFORK | SIGCHLD, "dir"));
 	must(waitpid(pid, 0, 0));
+	pid = must(fork());
+	if (!pid) { // its child is our child
+		must(clone(chdir_in, top, CLONE_PARENT | SIGCHLD, "dir"));
+		_exit(0);
+	}
+	must(wait(0)), must(wait(0));
 	must(unshare(CLONE_FS | CLONE_FILES));
 	struct {
 		unsigned long long flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
@@ -553,7 +598,8 @@ int main(int argc, char **argv) {
 	}
 	must(getcwd(here, sizeof here) ? 0 : -1);
 	static void (*const all[])(void) = {
-		opens, temporaries, directories, nodes, sockets, links, renames, truncates, handles, descriptors, names, clones, execs,
+		opens, temporaries, directories, nodes, sockets, links, renames, truncates, handles, descriptors, names,
+		longs, terminals, clones, execs,
 	};
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
 		all[i]();
