@@ -194,7 +194,7 @@ func writeTable(b *bytes.Buffer, runs int, kernel, strace string, all []outcomes
 			b.WriteString(" cannot run here | | | | | | | | |\n")
 			continue
 		}
-		fmt.Fprintf(b, " %d |%s %s |\n", o.same.processes, o.same.cells(true), strings.TrimSpace(o.free.cells(false)))
+		fmt.Fprintf(b, " %d |%s%s\n", o.same.processes, o.same.cells(true), o.free.cells(false))
 	}
 	b.WriteString("\n| program | what it does |\n|---|---|\n")
 	for _, o := range all {
