@@ -107,6 +107,15 @@ var All = []Program{
 		Run: `npm ci --offline --cache "$PWD/cache" --no-audit --no-fund --loglevel error && node -e 'require("express")()' && npm ls --all >list`,
 	},
 	{
+		Name: "node", About: "files by node's pool of threads", Packages: []string{"nodejs"}, Probe: "node --version", Fast: true,
+		Prepare: `cp "$SOURCE/pool.js" .`, Run: `node pool.js`,
+	},
+	{
+		Name: "goroutines", About: "files by the threads of a Go program: trees that move, a name that all of them rename over", Probe: "go version", Fast: true,
+		Prepare: `cp "$SOURCE/goroutines.go.txt" main.go; GOCACHE=$PWD/tmp/cache GOTELEMETRY=off GOTOOLCHAIN=local CGO_ENABLED=0 go build -o prog main.go; rm -r tmp/cache`,
+		Run:     `./prog`,
+	},
+	{
 		Name: "git", About: "git clone by links and by a pack, commit, branch, merge, rebase, stash, worktree", Packages: []string{"git"},
 		// What is as new as the index is read again: runs are not the same.
 		Prepare: gitTree,
@@ -188,6 +197,12 @@ if __name__ == "__main__":
 		for j in 1 2; do sqlite3 a.db "pragma busy_timeout=20000; $(for i in $(seq 20); do echo "insert into t values($j$i);"; done)" >/dev/null & done
 		sqlite3 a.db 'select count(*) from t' >count; wait; sqlite3 a.db 'pragma wal_checkpoint(truncate); pragma journal_mode=delete' >/dev/null
 		sqlite3 a.db .dump >dump && sqlite3 b.db <dump && sqlite3 b.db 'pragma temp_store=file; create temp table s as select * from t order by x desc; attach "c.db" as c; create table c.u as select * from t'`,
+	},
+	{
+		Name: "util-linux", About: "script with a terminal, flock, timeout, nohup, setsid, env -C, a pid namespace", Packages: []string{"util-linux", "bsdutils"}, Fast: true,
+		Run: `
+		script -qec 'echo hi >inside; tty >tty' typescript; flock lock sh -c 'echo locked >out'; timeout 0.1 sleep 5; nohup echo hup; setsid -w sh -c 'echo s >sid'
+		env -C / pwd; mkdir d; env -C d sh -c 'echo x >y; mv y z'; unshare -p -f sh -c 'echo $$ >pid; sh -c "echo \$\$ >pid2"; (cat /proc/self/status >status)'; true`,
 	},
 	{
 		Name: "su", About: "su to another user (PAM), setuid and setgid programs, setpriv", Packages: []string{"login", "util-linux"}, Fast: true,

@@ -543,6 +543,19 @@ static void exec_empty(int self) { execveat(self, "", done, none, AT_EMPTY_PATH)
 static void exec_at(int self) { (void)self, execveat(must(open(".", O_PATH)), "prog", done, none, AT_SYMLINK_NOFOLLOW); }
 static void exec_magic(int self) { execve(magic(self), done, none); }
 static void exec_script(int self) { (void)self, execve("script", none, none); }
+static void exec_memfd(int self) {
+	int mem = must(memfd_create("prog", 0));
+	while (must(sendfile(mem, self, 0, 1 << 20)) > 0)
+		;
+	execveat(mem, "", done, none, AT_EMPTY_PATH);
+}
+static void exec_gone(int self) {
+	(void)self;
+	must(rename("again", "going"));
+	int gone = must(open("going", O_RDONLY | O_CLOEXEC));
+	must(unlink("going"));
+	execveat(gone, "", done, none, AT_EMPTY_PATH);
+}
 static void exec_script_link(int self) { (void)self, execve("script.link", none, none); }
 static void exec_script_at(int self) { (void)self, execveat(must(open("..", O_PATH)), "execs/script.link", none, none, 0); }
 static void exec_script_fd(int self) { (void)self, execveat(must(open("script", O_PATH)), "", none, none, AT_EMPTY_PATH); }
@@ -573,6 +586,7 @@ static void execs(void) {
 	must(mkdir("execs", 0700));
 	must(chdir("execs"));
 	copy("/proc/self/exe", "prog");
+	copy("/proc/self/exe", "again");
 	must(symlink("prog", "link"));
 	write_file("script", "#!./prog done\n");
 	write_file("data", "data\n");
@@ -583,7 +597,7 @@ static void execs(void) {
 	int self = must(open("prog", O_RDONLY | O_CLOEXEC));
 	static void (*const all[])(int) = {
 		exec_path, exec_link, exec_empty, exec_at, exec_magic, exec_script, exec_script_link, exec_script_at,
-		exec_script_fd, exec_nested, exec_chain, exec_shell, exec_again,
+		exec_script_fd, exec_nested, exec_chain, exec_shell, exec_again, exec_memfd, exec_gone,
 	};
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
 		exec(all[i], self);
