@@ -458,7 +458,7 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 	struct inode *inode, *dir;
 	struct file_ref *ref;
 	struct dentry *parent;
-	__u64 dentry;
+	__u64 dentry, from = len;
 
 	if (!s)
 		return len;
@@ -474,6 +474,15 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 	ref->parent_ino = 0;
 	ref->parent_gen = 0;
 	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
+	if (s->nowhere) { /* a memfd that is executed: it has a name, but no parent */
+		s->src = (__u64)GET(struct dentry, dentry, d_name.name);
+		len += put_name(len);
+		if (len > BUF_LAST)
+			return len;
+		s->buf[len] = 0;
+		ref->path_len = len + 1 - from;
+		return len + 1;
+	}
 	if (how == WHOLE_PATH || !bpf_map_lookup_elem(&marked, &ref->dev)) {
 		s->walk.len = len;
 		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);

@@ -125,7 +125,7 @@ static void run(void)
 	while (*next) {
 		char *op = *next++;
 		/* What is executed instead of act takes all that is left. */
-		int all = !strcmp(op, "exec") || !strcmp(op, "threadexec");
+		int all = !strcmp(op, "exec") || !strcmp(op, "execmemory") || !strcmp(op, "threadexec");
 		char **a = all ? next : words(), **saved;
 		pthread_t t;
 		pid_t pid;
@@ -213,6 +213,17 @@ static void run(void)
 		OP("setgid") check(setgid(atoi(a[0])), a[0]);
 		OP("setuid") check(setuid(atoi(a[0])), a[0]);
 		OP("exec") { execv(a[0], a); check(-1, a[0]); }
+		OP("execmemory") { /* the program copied to where it has no file */
+			char buf[65536];
+			long n;
+			int mem = memfd_create(a[0], 0);
+
+			check(fd = open(a[0], O_RDONLY), a[0]);
+			while ((n = read(fd, buf, sizeof(buf))) > 0)
+				check(write(mem, buf, n), "memfd");
+			execveat(mem, "", a, environ, AT_EMPTY_PATH);
+			check(-1, "execveat");
+		}
 		OP("execfail") { /* an exec that is to fail */
 			execv(a[0], a);
 			printf("exec %s: %s\n", a[0], strerror(errno));
