@@ -32,6 +32,7 @@ type thread struct {
 	proc    *process
 	fs      *fsState
 	entered entry
+	told    int // since when what it told last may have been done
 }
 
 // entry is what a call looked like when its thread entered it.

@@ -6,7 +6,8 @@ import (
 )
 
 // A program that does what strace sees no call of, as io_uring does, can tell of it itself: by a symbolic link to the name "", which fails, and whose
-// text is a record without process id, `W /path` or `M '/from' '/to'`. It has been done since the thread's process did something else.
+// text is a record without process id, `W /path` or `M '/from' '/to'`. It has been done since the thread's process did something else, or with a plus sign
+// in front of it, since what was told before.
 
 // told takes down the operation that a failed call tells of. An ordinary call tells nothing.
 func (r *replay) told(t *thread, c *call) {
@@ -17,11 +18,15 @@ func (r *replay) told(t *thread, c *call) {
 	if !ok {
 		return
 	}
+	text, together := strings.CutPrefix(text, "+")
 	rec, err := parseTold(text)
 	if err != nil {
 		return
 	}
-	op := Op{PID: t.proc.pid, Record: rec, Line: c.end, Begin: lastInstant(t.entered.since), End: firstInstant(c.begin)}
+	if !together {
+		t.told = lastInstant(t.entered.since)
+	}
+	op := Op{PID: t.proc.pid, Record: rec, Line: c.end, Begin: t.told, End: firstInstant(c.begin)}
 	r.trace.Ops = append(r.trace.Ops, op)
 }
 

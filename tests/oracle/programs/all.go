@@ -244,11 +244,20 @@ if __name__ == "__main__":
 		Prepare: `gcc -O2 -pthread -o threads "$SOURCE/threads.c"`, Run: `./threads`,
 	},
 	{
-		Name: "io_uring", About: "opens, unlinks, renames, links and directories by io_uring, also by its workers", Packages: []string{"liburing-dev"}, Fast: true, Inferred: true,
-		Probe:   `gcc -o u "$SOURCE/uring.c" -luring && mkdir p && (cd p && ../u) && rm -r u p`,
+		Name: "io_uring", About: "opens, unlinks, renames, links and directories by io_uring, one by one and in batches, by its workers and by its poller",
+		Packages: []string{"liburing-dev"}, Fast: true, Inferred: true,
+		Probe:   uring,
 		Prepare: `gcc -O2 -o uring "$SOURCE/uring.c" -luring`, Run: `./uring`,
 	},
+	{
+		Name: "io_uring-slots", About: "the same into slots of the ring, and requests of which only a failure is told",
+		Packages: []string{"liburing-dev"}, Fast: true, Inferred: true,
+		Probe:   uring,
+		Prepare: `gcc -O2 -o uring "$SOURCE/uring.c" -luring`, Run: `./uring slots`,
+	},
 }
+
+const uring = `gcc -o u "$SOURCE/uring.c" -luring && mkdir p && (cd p && ../u) && rm -r u p`
 
 // gitTree is a repository of 60 commits on 10 files. The files of a user and of the machine are left out.
 const gitTree = `

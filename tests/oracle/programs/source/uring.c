@@ -72,14 +72,100 @@ static void all(int async) {
 	close(dir);
 }
 
-int main(void) {
-	must(getcwd(here, sizeof here) ? 0 : -1);
-	if ((errno = -io_uring_queue_init(8, &ring, 0))) {
-		perror("io_uring_queue_init");
-		return 1;
+enum { nothing, fd_wanted };
+
+// finish waits for requests that were put into the ring together.
+static void finish(int requests) {
+	struct io_uring_cqe *cqe;
+	must(io_uring_submit(&ring));
+	for (int i = 0; i < requests; i++) {
+		must(io_uring_wait_cqe(&ring, &cqe));
+		if (cqe->res < 0) {
+			fprintf(stderr, "request %d: %s\n", (int)cqe->user_data, strerror(-cqe->res));
+			exit(1);
+		}
+		if (cqe->user_data == fd_wanted)
+			close(cqe->res);
+		io_uring_cqe_seen(&ring, cqe);
 	}
+}
+
+// with puts one of several requests into the ring. result tells what becomes of it.
+#define with(prepare, flag, result, ...)                                   \
+	({                                                                 \
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);        \
+		io_uring_prep_##prepare(sqe, __VA_ARGS__);                 \
+		sqe->flags |= (flag);                                      \
+		sqe->user_data = (result);                                 \
+	})
+
+// batches puts many requests into the ring at once: that depend on each other, and that do not.
+static void batches(int async) {
+	static const char *const names[] = {"batch0", "batch1", "batch2", "batch3", "batch4", "batch5"};
+	int flag = async ? IOSQE_ASYNC : 0;
+	for (int i = 0; i < 6; i++)
+		with(openat, flag, fd_wanted, AT_FDCWD, names[i], O_WRONLY | O_CREAT, 0600);
+	finish(6);
+	for (int i = 0; i < 6; i++)
+		tell("%sW $/%s", i ? "+" : "", names[i]);
+	for (int i = 0; i < 6; i++)
+		with(unlinkat, flag, nothing, AT_FDCWD, names[i], 0);
+	finish(6);
+	for (int i = 0; i < 6; i++)
+		tell("%sD $/%s", i ? "+" : "", names[i]);
+
+	flag |= IOSQE_IO_LINK;
+	with(mkdirat, flag, nothing, AT_FDCWD, "chain", 0700);
+	with(openat, flag, fd_wanted, AT_FDCWD, "chain/a", O_RDWR | O_CREAT, 0600);
+	with(renameat, flag, nothing, AT_FDCWD, "chain", AT_FDCWD, "chained", 0);
+	with(openat, flag, fd_wanted, AT_FDCWD, "chained/a", O_RDONLY, 0);
+	with(unlinkat, flag, nothing, AT_FDCWD, "chained/a", 0);
+	with(unlinkat, 0, nothing, AT_FDCWD, "chained", AT_REMOVEDIR);
+	finish(6);
+	tell("W $/chain"), tell("R $/chain/a"), tell("W $/chain/a"), tell("M '$/chain' '$/chained'");
+	tell("R $/chained/a"), tell("D $/chained/a"), tell("D $/chained");
+}
+
+// slots are opens into a slot of the ring, where there is no descriptor, and requests of which only a failure is told.
+static void slots(int async) {
+	int flag = IOSQE_IO_LINK | (async ? IOSQE_ASYNC : 0);
+	with(openat_direct, flag, nothing, AT_FDCWD, "slot", O_WRONLY | O_CREAT, 0600, 1);
+	with(close_direct, 0, nothing, 1);
+	finish(2);
+	tell("W $/slot");
+	with(openat_direct, flag, nothing, AT_FDCWD, "slot", O_RDWR, 0, 0);
+	with(close_direct, 0, nothing, 0);
+	finish(2);
+	tell("R $/slot"), tell("W $/slot");
+	with(renameat, flag | IOSQE_CQE_SKIP_SUCCESS, nothing, AT_FDCWD, "slot", AT_FDCWD, "moved", 0);
+	with(unlinkat, 0, nothing, AT_FDCWD, "moved", 0);
+	finish(1);
+	tell("M '$/slot' '$/moved'"), tell("D $/moved");
+}
+
+static void with_ring(unsigned flags, int quiet) {
+	struct io_uring_params params = {.flags = flags, .sq_thread_idle = 10};
+	if ((errno = -io_uring_queue_init_params(16, &ring, &params))) {
+		perror("io_uring_queue_init_params");
+		exit(1);
+	}
+	must(io_uring_register_files_sparse(&ring, 4));
 	for (int i = 0; i < 10; i++) {
-		all(0);
-		all(1);
+		for (int async = 0; async < 2; async++) {
+			if (quiet) {
+				slots(async);
+				continue;
+			}
+			all(async);
+			batches(async);
+		}
 	}
+	io_uring_queue_exit(&ring);
+}
+
+int main(int argc, char **argv) {
+	int quiet = argc > 1 && !strcmp(argv[1], "slots");
+	must(getcwd(here, sizeof here) ? 0 : -1);
+	with_ring(0, quiet);
+	with_ring(IORING_SETUP_SQPOLL, quiet); // the kernel looks at the ring by itself
 }
