@@ -86,7 +86,7 @@ func parseFlags(args []string) (*config, error) {
 	})
 	fs.BoolVar(&cfg.fast, "fast", false, "of the programs only those that take about a second")
 	fs.BoolVar(&cfg.oneRun, "one-run", false, "no runs of their own of the programs that do the same each time")
-	fs.StringVar(&cfg.table, "table", "", "write the outcome of the programs to `FILE`, as Markdown")
+	fs.StringVar(&cfg.table, "table", "", "put the outcome of the programs into `FILE`, as Markdown; the rows of others stay")
 	packages := fs.Bool("packages", false, "print the Debian packages that the programs need, and end")
 	if err := fs.Parse(args); err != nil {
 		return nil, err

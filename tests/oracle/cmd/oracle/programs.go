@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,7 @@ type outcomes struct {
 	cannotRun error
 }
 
-// runTable compares the programs that the flags choose, and writes the table.
+// runTable compares the programs that the flags choose, and puts the outcome into the table.
 func runTable(cfg *config, out io.Writer) (bool, error) {
 	list := slices.DeleteFunc(slices.Clone(programs.All), func(p programs.Program) bool {
 		return !cfg.programs.MatchString(p.Name) || cfg.fast && !p.Fast
@@ -67,21 +68,39 @@ func runTable(cfg *config, out io.Writer) (bool, error) {
 	if len(list) == 0 {
 		return false, errors.New("no program has such a name")
 	}
-	all, agreed, err := runPrograms(cfg, list, out)
-	if err != nil || cfg.table == "" {
-		return agreed, err
+	agreed := true
+	for _, p := range list {
+		all, ok, err := runPrograms(cfg, []programs.Program{p}, out)
+		if err != nil {
+			return false, err
+		}
+		agreed = agreed && ok
+		if cfg.table != "" { // each time: it takes long, and may be stopped
+			if err := updateTable(cfg.table, all); err != nil {
+				return false, err
+			}
+		}
 	}
+	return agreed, nil
+}
+
+// updateTable puts outcomes into the table that is in a file, or makes it.
+func updateTable(name string, all []outcomes) error {
 	strace, err := exec.Command("strace", "-V").Output()
 	if err != nil {
-		return false, fmt.Errorf("strace: %w", err)
+		return fmt.Errorf("strace: %w", err)
 	}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
-		return false, fmt.Errorf("uname: %w", err)
+		return fmt.Errorf("uname: %w", err)
+	}
+	old, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	var b bytes.Buffer
-	writeTable(&b, cfg.runs, kernelVersion(unix.ByteSliceToString(uts.Release[:])), straceVersion(string(strace)), all)
-	return agreed, os.WriteFile(cfg.table, b.Bytes(), 0o644)
+	writeTable(&b, kernelVersion(unix.ByteSliceToString(uts.Release[:])), straceVersion(string(strace)), all, readRows(string(old)))
+	return os.WriteFile(name, b.Bytes(), 0o644)
 }
 
 // kernelVersion leaves out what only the machine's builder knows.
@@ -183,28 +202,50 @@ func (s *site) judge(i int, title string, sum *tally, out io.Writer) {
 	}
 }
 
-// writeTable writes the outcomes as a page of Markdown.
-func writeTable(b *bytes.Buffer, runs int, kernel, strace string, all []outcomes) {
-	fmt.Fprintf(b, tableHead, runs, kernel, strace)
-	b.WriteString("\n| program | processes | records | recall | precision | order, frame, loader | runs of their own: records | recall | precision | order, frame |\n")
-	b.WriteString("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
-	for _, o := range all {
-		fmt.Fprintf(b, "| `%s` |", o.program.Name)
-		if o.cannotRun != nil {
-			b.WriteString(" cannot run here | | | | | | | | |\n")
-			continue
+// writeTable writes the outcomes as a page of Markdown. Programs that were not run keep the row that they had.
+func writeTable(b *bytes.Buffer, kernel, strace string, all []outcomes, old map[string]string) {
+	fmt.Fprintf(b, tableHead, kernel, strace)
+	b.WriteString("\n| program | runs | processes | records | recall | precision | order, frame, loader | runs of their own: records | recall | precision | order, frame |\n")
+	b.WriteString("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	for _, p := range programs.All {
+		row, ok := old[p.Name]
+		for _, o := range all {
+			if o.program.Name == p.Name {
+				row, ok = o.row(), true
+			}
 		}
-		fmt.Fprintf(b, " %d |%s%s\n", o.same.processes, o.same.cells(true), o.free.cells(false))
+		if ok {
+			b.WriteString(row + "\n")
+		}
 	}
 	b.WriteString("\n| program | what it does |\n|---|---|\n")
-	for _, o := range all {
-		fmt.Fprintf(b, "| `%s` | %s |\n", o.program.Name, o.program.About)
+	for _, p := range programs.All {
+		fmt.Fprintf(b, "| `%s` | %s |\n", p.Name, p.About)
 	}
+}
+
+// row is the outcomes as one of the table.
+func (o *outcomes) row() string {
+	if o.cannotRun != nil {
+		return fmt.Sprintf("| `%s` | cannot run here | | | | | | | | | |", o.program.Name)
+	}
+	return fmt.Sprintf("| `%s` | %d | %d |%s%s", o.program.Name, o.same.runs+o.same.failed, o.same.processes, o.same.cells(true), o.free.cells(false))
+}
+
+// readRows returns the rows of a table that was written before, by program.
+func readRows(page string) map[string]string {
+	rows := map[string]string{}
+	for line := range strings.SplitSeq(page, "\n") {
+		if name, cells, ok := strings.Cut(strings.TrimPrefix(line, "| `"), "` |"); ok && strings.Count(cells, "|") == 10 {
+			rows[name] = line
+		}
+	}
+	return rows
 }
 
 const tableHead = `# Beside strace
 
-Made by ` + "`make oracle-all`" + `: each program runs %d times under both, ` + "`fanrec -- strace -f … -- program`" + `, and each record is compared: process, kind,
+Made by ` + "`make oracle-all`" + `: each program runs under both at once, ` + "`fanrec -- strace -f … -- program`" + `, and each record is compared: process, kind,
 path, and order. *Recall* is the share of what strace saw that the log has, *precision* the share of the log that strace saw, too. *Order* counts
 records that stand before one that happened first, *frame* those outside of the F and X of their process, *loader* executions without the script
 or ELF interpreter that the kernel opened. Programs that do the same each time were also run as often under each of the two alone; there processes are
