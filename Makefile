@@ -41,7 +41,7 @@ define install
 endef
 
 deps:
-	$(call install,$(PACKAGES) $$($(GO) run ./tests/oracle/cmd/oracle -packages))
+	$(call install,$(PACKAGES) $$($(GO) run ./tests/oracle/cmd/oracle -fast -packages))
 
 workloads: deps
 	tests/workload/fetch.sh

@@ -40,11 +40,11 @@ var Always = []string{"strace", "gcc", "libc6-dev", "make"}
 //go:embed source
 var source embed.FS
 
-// Packages returns all Debian packages that the programs need on this machine.
-func Packages() []string {
+// Packages returns the Debian packages that programs need on this machine.
+func Packages(list []Program) []string {
 	packages := append([]string{}, Always...)
 	seen := map[string]bool{}
-	for _, p := range All {
+	for _, p := range list {
 		if p.Arch != "" && p.Arch != runtime.GOARCH {
 			continue
 		}

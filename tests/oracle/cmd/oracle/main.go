@@ -92,7 +92,7 @@ func parseFlags(args []string) (*config, error) {
 		return nil, err
 	}
 	if *packages {
-		fmt.Println(strings.Join(programs.Packages(), "\n"))
+		fmt.Println(strings.Join(programs.Packages(cfg.chosen()), "\n"))
 		os.Exit(0)
 	}
 	cfg.flags, cfg.command = strings.Fields(flags), fs.Args()

@@ -60,11 +60,16 @@ type outcomes struct {
 	cannotRun error
 }
 
+// chosen are the programs that the flags choose.
+func (cfg *config) chosen() []programs.Program {
+	return slices.DeleteFunc(slices.Clone(programs.All), func(p programs.Program) bool {
+		return cfg.programs != nil && !cfg.programs.MatchString(p.Name) || cfg.fast && !p.Fast
+	})
+}
+
 // runTable compares the programs that the flags choose, and puts the outcome into the table.
 func runTable(cfg *config, out io.Writer) (bool, error) {
-	list := slices.DeleteFunc(slices.Clone(programs.All), func(p programs.Program) bool {
-		return !cfg.programs.MatchString(p.Name) || cfg.fast && !p.Fast
-	})
+	list := cfg.chosen()
 	if len(list) == 0 {
 		return false, errors.New("no program has such a name")
 	}
