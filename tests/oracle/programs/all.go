@@ -100,7 +100,7 @@ var All = []Program{
 	},
 	{
 		Name: "npm", About: "npm ci of a package with 60 dependencies, from a cache of its own", Packages: []string{"npm"},
-		// The registry is asked once, and named to be the same on every machine.
+		// The registry is asked here only.
 		Prepare: `
 		echo '{"name":"example","version":"1.0.0","dependencies":{"express":"4.21.2"}}' >package.json
 		npm install --cache "$PWD/cache" --no-audit --no-fund --loglevel error && rm -rf node_modules cache/_logs`,
