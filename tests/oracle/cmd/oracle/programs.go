@@ -195,7 +195,7 @@ func (s *site) judge(i int, title string, sum *tally, out io.Writer) {
 	p := printer{out: out, most: s.most}
 	fmt.Fprintf(out, "%s ", title)
 	p.print(i, r, err)
-	if err != nil {
+	if err != nil || r.status != "" { // a program that failed did not do what it is for
 		sum.failed++
 		return
 	}
