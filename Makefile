@@ -4,6 +4,7 @@
 # make -k soak    the long forms of all tests: some ten hours; figures in docs/soak.md
 # make test-kernels   the table of kernels and filesystems: Debian's kernels under qemu
 # make oracle CMD='make -j2' [COPY=DIR]   compare a recording with strace
+# make oracle-all [RUNS=10] compare recordings of many programs with strace, into docs/oracle.md
 # make generate   make the BPF objects again (needs clang)
 # make install    binary, manual page, completions below PREFIX
 
@@ -22,7 +23,7 @@ BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 # Recording needs root, so most tests do.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
-.PHONY: all test deps lint unit race e2e workloads kernels test-kernels oracle bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
+.PHONY: all test deps lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
 
 all: bin/fanrec
 
@@ -31,9 +32,10 @@ bin/fanrec: FORCE
 
 test: deps bin/fanrec workloads kernels lint unit race e2e
 
-# Installs only what dpkg does not know to be there.
+# Installs only what dpkg does not know to be there; a program by another package's name will do.
 define install
-	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo $$p; done); \
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || \
+		command -v $$p >/dev/null || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		echo "installing" $$missing; \
 		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
@@ -41,7 +43,7 @@ define install
 endef
 
 deps:
-	$(call install,$(PACKAGES))
+	$(call install,$(PACKAGES) $$($(GO) run ./tests/oracle/cmd/oracle -fast -packages))
 
 workloads: deps
 	tests/workload/fetch.sh
@@ -71,6 +73,12 @@ e2e: bin/fanrec
 oracle: bin/fanrec
 	$(call install,strace)
 	$(SUDO) $(GO) run ./tests/oracle/cmd/oracle -fanrec bin/fanrec $(if $(COPY),-copy $(COPY)) $(ORACLE_FLAGS) -- $(CMD)
+
+RUNS ?= 10
+oracle-all: bin/fanrec
+	$(call install,$$($(GO) run ./tests/oracle/cmd/oracle -packages))
+	tests/workload/fetch.sh
+	$(SUDO) $(GO) run ./tests/oracle/cmd/oracle -fanrec bin/fanrec -n $(RUNS) -programs '.*' -table docs/oracle.md $(ORACLE_FLAGS)
 
 bench: bin/fanrec
 	$(call install,$(BENCH_PACKAGES))

@@ -77,10 +77,6 @@ func (j *joiner) emitExec(p *process) {
 	j.root = p.proc.Root
 	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
 	image, ok := j.appendFile(j.path[0][:0], &p.image)
-	unnamed := p.image.unnamed()
-	if unnamed { // a memfd: what execve was given is all that is known
-		image, ok = append(image[:0], j.now.get(p.filename)...), p.filename.n > 0
-	}
 	j.path[0] = image
 	if !ok {
 		j.unresolved()
@@ -94,9 +90,8 @@ func (j *joiner) emitExec(p *process) {
 		r.Args = j.now.get(p.args)
 	}
 	j.setHandle(p.image.self)
-	j.rec.Inferred = unnamed
 	j.say(output.Exec, output.NoOp, image, nil)
-	j.rec.Args, j.rec.Inferred = nil, false
+	j.rec.Args = nil
 	if p.Flags&ebpf.Script != 0 {
 		j.emitLoaded(p, p.script, nil)
 		for _, i := range p.middle {
@@ -207,9 +202,6 @@ func (j *joiner) emitCall(c *call) {
 
 func (j *joiner) emitOpen(c *call, e *event) {
 	f := &c.file[0]
-	if f.unnamed() {
-		return // a namespace of proc(5)
-	}
 	var path []byte
 	var ok bool
 	switch {
@@ -285,7 +277,7 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 		j.unresolved()
 		return
 	}
-	j.rec.Inferred = true
+	j.rec.Inferred = c.text[0].n > 0 // else it was a descriptor, and the kernel side has its path
 	j.say(kind, op, path, nil)
 }
 
@@ -345,8 +337,9 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 		from = append(j.path[0][:0], j.now.get(c.merged[0])...)
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
-	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
-		// linkat of a descriptor: what it was opened as, by its inode.
+	case e != nil && bytes.HasPrefix(text, []byte("/proc/")):
+		// A descriptor by a name that the kernel side does not understand: what
+		// was opened without a name is found by its inode.
 		from, ok = j.appendTemporary(j.path[0][:0], e.target)
 		if ok {
 			break

@@ -553,6 +553,9 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	}
 	text := j.now.get(c.text[side])
 	score := j.scoreDir(c, e, text, c.file[side].self, e.dir)
+	if bit == bitDelete && score == sameDir-1 && e.mask&(bitOpen|bitCreate) != 0 {
+		score = sameDir // it was queued before the name was removed
+	}
 	if score < 0 || bit != bitRename {
 		return score
 	}
@@ -753,6 +756,9 @@ func (j *joiner) matchExec(p *process) {
 				b.consider(i, score, e.claimed&bitOpenExec != 0)
 			}
 		}
+		if b.count == 0 { // it was executed by another name: a symbolic link, a descriptor
+			b = j.otherOpen(p)
+		}
 		if b.count > 0 {
 			p.script = b.event
 			j.loaded(p, &b)
@@ -775,8 +781,27 @@ func (j *joiner) matchExec(p *process) {
 	}
 }
 
-func (j *joiner) claimLoaded(p *process, target fan.Inode) {
+// otherOpen finds what the kernel opened for an exec beside image and
+// interpreter. If all that is was for an earlier exec, this one may have been
+// merged into it; but an absolute name can be resolved, and that is better.
+func (j *joiner) otherOpen(p *process) best {
 	var b best
+	for i := range j.now.events[:j.sealed] {
+		e := &j.now.events[i]
+		if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.target != p.image.self && e.target != p.interp.self && e.possible(p.proc, p.Time, p.prev) {
+			b.consider(int32(i), 0, e.claimed&bitOpenExec != 0)
+		}
+	}
+	if !b.free && bytes.HasPrefix(j.now.get(p.filename), []byte("/")) && !bytes.HasPrefix(j.now.get(p.filename), []byte("/dev/fd/")) {
+		return best{}
+	}
+	return b
+}
+
+// claimLoaded returns the event of a file that the kernel opened, -1 if there
+// is none.
+func (j *joiner) claimLoaded(p *process, target fan.Inode) int32 {
+	b := best{event: -1}
 	for i := j.targets.first(targetHash(p.ID.TGID, target)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
 		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && e.possible(p.proc, p.Time, p.prev) {
@@ -784,6 +809,7 @@ func (j *joiner) claimLoaded(p *process, target fan.Inode) {
 		}
 	}
 	j.loaded(p, &b)
+	return b.event
 }
 
 // loaded notes that the kernel opened a file before the exec record.

@@ -198,9 +198,9 @@ func (m *model) fair(t *simThread, st step) bool {
 	return true
 }
 
-// modelChecks is how many histories TestModel tries, -short has fewer;
-// -rapid.checks=N says another number.
-const modelChecks = 20000
+// modelChecks is how many histories TestModel tries, always the same ones;
+// -short has fewer. -rapid.checks=N tries N new ones.
+const modelChecks = 100_000
 
 func TestModel(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
@@ -208,8 +208,11 @@ func TestModel(t *testing.T) {
 		if testing.Short() {
 			n = 2000
 		}
+		seed := flag.Lookup("rapid.seed")
 		f.Value.Set(fmt.Sprint(n))
+		seed.Value.Set("2")
 		defer f.Value.Set(f.DefValue)
+		defer seed.Value.Set(seed.DefValue)
 	}
 	// A failure becomes a script in testdata/history, which shrinks better than choices.
 	flag.Set("rapid.nofailfile", "true")

@@ -259,12 +259,6 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 	return j.appendIn(dst, f.parent, j.now.get(f.name))
 }
 
-// unnamed tells whether a file is in no directory, but in a filesystem of the
-// kernel's own: a memfd, a namespace.
-func (f *file) unnamed() bool {
-	return f.self.FS == 0 && f.walk.n == 0 && f.mode != 0 && f.mode&unix.S_IFMT != unix.S_IFDIR
-}
-
 // appendText appends the path that one text of a call means, relative to its
 // base.
 func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
@@ -277,6 +271,9 @@ func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
 func (j *joiner) appendTextIn(dst []byte, h *ebpf.Header, base *file, text []byte) ([]byte, bool) {
 	dir, name := last(text)
 	if len(name) == 0 {
+		if len(text) == 0 && base.walk.n > 0 { // a descriptor: the base is the file
+			return j.appendFile(dst, base)
+		}
 		return dst, false
 	}
 	n := len(dst)

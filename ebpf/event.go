@@ -139,8 +139,11 @@ type Call struct {
 	Flags uint32 // open(2) flags, or those of renameat2, linkat, unlinkat
 	FMode uint32 // OpOpen: FMode bits
 	// OpOpen, OpChdir, OpChroot: File[0] is what was opened or entered.
-	// Else, and of every request, File[i] is the directory that Text[i] is relative to; that of an
-	// absolute path is the root directory of the process.
+	// Else, and of every request, File[i] is the directory that Text[i] is
+	// relative to; that of an absolute path is the root directory of the process.
+	// Of a descriptor, AT_EMPTY_PATH or /proc/self/fd/N, that linkat or truncate
+	// was given for a path, Text[0] is empty, and the Walk of File[0] is the path
+	// of the file.
 	File [2]File
 	// Text[i] as the caller gave it; of OpSymlink Text[0] is the link's text.
 	Text [2][]byte

@@ -549,20 +549,22 @@ static __always_inline __u32 subvolume(struct inode *inode)
 	return id;
 }
 
+enum { NO_NAME, WITH_NAME, WHOLE_PATH };
+
 /*
  * Describes the file behind walk.mnt and walk.dentry in ref, and appends its
- * name, or the whole path where fanotify does not watch. Returns the new
- * length. (The two are not arguments, as a global function takes no kernel
+ * name as asked for; where fanotify does not watch, the whole path. Returns the
+ * new length. (The two are not arguments, as a global function takes no kernel
  * pointers.)
  */
-__noinline __u64 put_ref(__u64 len, __u32 with_name)
+__noinline __u64 put_ref(__u64 len, __u32 how)
 {
 	struct scratch *s = get_scratch();
 	struct super_block *sb;
 	struct inode *inode, *dir;
 	struct file_ref *ref;
 	struct dentry *parent;
-	__u64 dentry;
+	__u64 dentry, from = len;
 	__u32 in;
 
 	if (!s)
@@ -581,10 +583,19 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 	ref->walked = 0;
 	ref->subvol = 0;
 	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
+	if (s->nowhere) { /* a memfd that is executed: it has a name, but no parent */
+		s->src = (__u64)GET(struct dentry, dentry, d_name.name);
+		len += put_name(len);
+		if (len > BUF_LAST)
+			return len;
+		s->buf[len] = 0;
+		ref->path_len = len + 1 - from;
+		return len + 1;
+	}
 	in = watched(sb, &ref->dev);
 	if (in == MARKED_SUBVOLUMES)
 		ref->subvol = subvolume(inode);
-	if (!in) {
+	if (how == WHOLE_PATH || !in) {
 		ref->walked = 1;
 		s->walk.len = len;
 		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
@@ -595,7 +606,7 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 		ref->path_len = s->walk.len - len;
 		return s->walk.len;
 	}
-	if (!with_name)
+	if (how == NO_NAME)
 		return len;
 	parent = GET(struct dentry, dentry, d_parent);
 	dir = GET(struct dentry, parent, d_inode);
@@ -611,7 +622,7 @@ static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, _
 {
 	s->walk.mnt = m;
 	s->walk.dentry = d;
-	len = put_ref(len, 1);
+	len = put_ref(len, WITH_NAME);
 	*ref = s->ref;
 	return len;
 }
@@ -629,8 +640,17 @@ static __always_inline void fill_base(struct scratch *s, struct base_ref *base)
 /* What a path is relative to: walk.mnt and walk.dentry. */
 static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, __u64 len)
 {
-	len = put_ref(len, 0);
+	len = put_ref(len, NO_NAME);
 	fill_base(s, base);
+	return len;
+}
+
+/* The file itself, where a path is none but a descriptor: a base on no device, with its whole path. */
+static __always_inline __u64 put_whole(struct scratch *s, struct base_ref *base, __u64 len)
+{
+	len = put_ref(len, WHOLE_PATH);
+	base->path_len = s->ref.path_len;
+	base->walked = 1;
 	return len;
 }
 
@@ -976,6 +996,34 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 	return nr;
 }
 
+/* The descriptor that the text at a place in buf names, -1 if it is no such text. */
+static __always_inline int named_fd(struct scratch *s, __u64 at)
+{
+	static const char proc[] = "/proc/self/fd/", dev[] = "/dev/fd/";
+	int i, fd = 0;
+
+	if (at > PATH_MAX)
+		return -1;
+	for (i = 0; i < sizeof(dev) - 1 && s->buf[at + i] == dev[i]; i++)
+		;
+	if (i < sizeof(dev) - 1) {
+		for (i = 0; i < sizeof(proc) - 1; i++)
+			if (s->buf[at + i] != proc[i])
+				return -1;
+	}
+	at += i;
+	for (i = 0; i < 9; i++) {
+		char c = s->buf[at + i];
+
+		if (!c)
+			return i ? fd : -1;
+		if (c < '0' || c > '9')
+			return -1;
+		fd = 10 * fd + c - '0';
+	}
+	return -1;
+}
+
 static __always_inline __u64 arg(struct args *a, __u8 i, __u64 none)
 {
 	return i == NOARG ? none : a->a[i & 7];
@@ -1012,7 +1060,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	struct scratch *s;
 	struct call *r;
 	__u64 len, text;
-	int nr, compat, first;
+	int nr, compat, first, fd = -1;
 	long n;
 
 	if (ret < 0)
@@ -1107,6 +1155,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		if (row.op == OP_UNLINK && r->flags & AT_REMOVEDIR)
 			r->op = OP_RMDIR;
 		n = put_text(len, arg(&a, row.path0, 0));
+		if (row.op == OP_LINK && !n) /* AT_EMPTY_PATH */
+			fd = a.a[0];
+		else if ((row.op == OP_LINK || row.op == OP_TRUNCATE) && n > 0 && (fd = named_fd(s, text)) >= 0)
+			n = 0;
 	}
 	if (n < 0)
 		r->h.flags |= FLAG_FAULT;
@@ -1128,7 +1180,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		if (find_base(s, task, arg(&a, row.dfd1, (__u32)AT_FDCWD), s->absolute))
 			len = put_base(s, &r->base[1], len);
 	}
-	if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
+	if (fd >= 0) {
+		if (find_base(s, task, fd, 0))
+			len = put_whole(s, &r->base[0], len);
+	} else if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
 	emit_call(len);
 	return 0;
@@ -1226,7 +1281,7 @@ __noinline __u64 put_asked(__u64 len, __u32 name_at, __u32 dfd_at)
 	n = put_kernel_text(len);
 	s->text_len = n;
 	if (dfd_at && find_base(s, task, read_asked(req, dfd_at), n > 0 && s->buf[len] == '/'))
-		return put_ref(len + n, 0);
+		return put_ref(len + n, NO_NAME);
 	return len + n;
 }
 

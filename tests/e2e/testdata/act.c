@@ -152,7 +152,7 @@ static void run(void)
 	while (*next) {
 		char *op = *next++;
 		/* What is executed instead of act takes all that is left. */
-		int all = !strcmp(op, "exec") || !strcmp(op, "threadexec");
+		int all = !strcmp(op, "exec") || !strcmp(op, "execmemory") || !strcmp(op, "threadexec");
 		char **a = all ? next : words(), **saved;
 		pthread_t t;
 		pid_t pid;
@@ -234,6 +234,18 @@ static void run(void)
 			check(linkat(fd, "", AT_FDCWD, a[1], AT_EMPTY_PATH), a[1]);
 			close(fd);
 		}
+		OP("descriptor") { /* what names a file only by a descriptor: link it twice, truncate it */
+			char path[64];
+
+			check(fd = open(a[0], O_PATH), a[0]);
+			check(linkat(fd, "", AT_FDCWD, a[1], AT_EMPTY_PATH), a[1]);
+			snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+			check(linkat(AT_FDCWD, path, AT_FDCWD, a[2], AT_SYMLINK_FOLLOW), a[2]);
+			snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+			check(truncate(path, 0), path);
+			close(fd);
+		}
+		OP("linkthrough") check(linkat(AT_FDCWD, a[0], AT_FDCWD, a[1], AT_SYMLINK_FOLLOW), a[1]);
 		OP("chmod") check(chmod(a[0], strtol(a[1], 0, 8)), a[0]);
 		OP("setxattr") check(setxattr(a[0], "user.test", "x", 1, 0), a[0]);
 		OP("chown") check(chown(a[0], -1, getgid()), a[0]);
@@ -244,15 +256,16 @@ static void run(void)
 		OP("setgid") check(setgid(atoi(a[0])), a[0]);
 		OP("setuid") check(setuid(atoi(a[0])), a[0]);
 		OP("exec") { execv(a[0], a); check(-1, a[0]); }
-		OP("memexec") { /* a copy of a program that is in no directory, and no further operation */
-			int memory = memfd_create("program", 0);
-			char piece[1 << 16];
-			ssize_t n;
+		OP("execmemory") { /* the program copied to where it has no file */
+			char buf[65536];
+			long n;
+			int mem = memfd_create(a[0], 0);
 
 			check(fd = open(a[0], O_RDONLY), a[0]);
-			while ((n = read(fd, piece, sizeof(piece))) > 0)
-				check(write(memory, piece, n), "write");
-			check(fexecve(memory, a, environ), a[0]);
+			while ((n = read(fd, buf, sizeof(buf))) > 0)
+				check(write(mem, buf, n), "memfd");
+			execveat(mem, "", a, environ, AT_EMPTY_PATH);
+			check(-1, "execveat");
 		}
 		OP("execfail") { /* an exec that is to fail */
 			execv(a[0], a);
