@@ -202,6 +202,9 @@ func (j *joiner) emitCall(c *call) {
 
 func (j *joiner) emitOpen(c *call, e *event) {
 	f := &c.file[0]
+	if f.unnamed() && !c.blind() {
+		return
+	}
 	var path []byte
 	var ok bool
 	switch {

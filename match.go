@@ -127,6 +127,13 @@ func (j *joiner) match() {
 	}
 	each(j.matchCreate)
 	j.raise()
+	// Renames have two texts to go by.
+	each(func(c *call) {
+		if c.op == ebpf.OpRename {
+			j.matchName(c, true)
+		}
+	})
+	j.raise()
 	each(func(c *call) { j.matchName(c, true) })
 	j.matchThrough(calls)
 	j.raise()
@@ -399,8 +406,9 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 		return
 	}
 	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
-	if c.made || bits&bitCreate != 0 && e.mask&bitDelete == 0 && e.claimed == 0 {
-		// Nothing can have happened to the name before that call began.
+	if c.made || bits&bitCreate != 0 && e.mask&bitDelete == 0 && e.claimed == 0 ||
+		e.mask&explain == bits && bits&(bitRename|bitDelete) != 0 && e.claimed == 0 && c.Flags&ebpf.Alone != 0 {
+		// It made the event: nothing of that can have been before the call began.
 		e.floor = max(e.floor, c.prev+1)
 	}
 	e.owner, e.over = c.proc, c.Time
@@ -553,9 +561,6 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	}
 	text := j.now.get(c.text[side])
 	score := j.scoreDir(c, e, text, c.file[side].self, e.dir)
-	if bit == bitDelete && score == sameDir-1 && e.mask&(bitOpen|bitCreate) != 0 {
-		score = sameDir // it was queued before the name was removed
-	}
 	if score < 0 || bit != bitRename {
 		return score
 	}

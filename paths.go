@@ -259,6 +259,11 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 	return j.appendIn(dst, f.parent, j.now.get(f.name))
 }
 
+// unnamed tells whether a file is in no directory: a namespace of proc(5).
+func (f *file) unnamed() bool {
+	return f.self.FS == 0 && f.walk.n == 0 && f.mode&unix.S_IFMT == unix.S_IFREG
+}
+
 // appendText appends the path that one text of a call means, relative to its
 // base.
 func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {

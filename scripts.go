@@ -14,12 +14,15 @@ import (
 // rewrites an exec five times at most (exec_binprm).
 const maxMiddle = 4
 
+// scriptArgs is how many bytes of the arguments of a script are always told.
+const scriptArgs = 512
+
 var noMiddle = [maxMiddle]int32{-1, -1, -1, -1}
 
 // matchMiddle finds the events of the scripts that the kernel opened between
-// the script of an exec and its image. If that one ran before in the process, it
-// may have no event here, so that it does not show where those end: then only
-// what the arguments name is taken.
+// the script of an exec and its image. Another thread's exec, or one that failed,
+// may have opened what is there, too: only what the arguments name is taken, as
+// far as these are known.
 func (j *joiner) matchMiddle(p *process) {
 	first := j.now.events[p.script].seq
 	var found [maxMiddle]int32
@@ -40,7 +43,7 @@ func (j *joiner) matchMiddle(p *process) {
 	shown := j.behind(p.image.self, p.ID.TGID, first) || j.behind(p.interp.self, p.ID.TGID, first)
 	k := 0
 	for _, i := range found[:n] {
-		if e := &j.now.events[i]; shown || j.amongScripts(p, j.now.get(e.name)) {
+		if e := &j.now.events[i]; shown && p.args.n >= scriptArgs || j.amongScripts(p, j.now.get(e.name)) {
 			p.middle[k] = i
 			k++
 			e.claimed |= bitOpen | bitOpenExec

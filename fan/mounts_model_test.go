@@ -145,7 +145,7 @@ func TestMountLines(t *testing.T) {
 		want := []Mount{{
 			ID: rapid.IntRange(1, 1<<20).Draw(t, "id"), Parent: rapid.IntRange(1, 1<<20).Draw(t, "parent"),
 			Dev: rapid.Uint32().Draw(t, "dev"), Root: name.Draw(t, "root"), Mountpoint: name.Draw(t, "mount point"),
-			Type: rapid.SampledFrom([]string{"ext4", "fuse.sshfs", "tmpfs"}).Draw(t, "type"),
+			Type:   rapid.SampledFrom([]string{"ext4", "fuse.sshfs", "tmpfs"}).Draw(t, "type"),
 			Source: "none", Options: rapid.SampledFrom([]string{"rw", "rw,subvol=/@"}).Draw(t, "options"),
 		}}
 		m := want[0]
