@@ -82,6 +82,8 @@ type joiner struct {
 	replies    []reply
 	changers   []changer // for agree
 	used       []use
+	looked     []use
+	effort     int                 // that agree may still spend
 	born       map[fan.Inode]int32 // directories made in what is pending, by the event
 	moved      map[fan.Inode]int32 // and renamed, by the last event
 	lost       map[fan.Inode]bool  // directories that cannot be found

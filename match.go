@@ -521,7 +521,11 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 		if bit == bitCreate && c.op != ebpf.OpLink && c.Flags&ebpf.Alone == 0 && j.queuedBy(i, c.prev) {
 			continue // another thread's
 		}
-		b.consider(i, score, (e.claimed|e.maybe)&bit != 0)
+		claimed := (e.claimed|e.maybe)&bit != 0
+		b.consider(i, score, claimed)
+		if perfect := sameDir; !claimed && c.Flags&ebpf.Alone != 0 && (score == perfect && bit != bitRename || score == 2*perfect) {
+			break // no later one is better
+		}
 	}
 	return b
 }
