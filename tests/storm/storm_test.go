@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,6 +212,48 @@ func TestLongPaths(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Who begins in a directory whose path is longer than any that the kernel gives out leaves a log that is whole, or says
+// that it is not.
+func TestLongWorkingDirectory(t *testing.T) {
+	fanrec, program := recorder(t), build(t)
+	for _, n := range []int{4000, 4300, 20_000} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			s := Long{Dir: t.TempDir(), Image: program, N: n, Part: "-make"}
+			if out, err := exec.Command(program, s.Args()[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			path := filepath.Join(t.TempDir(), "log")
+			s.Part = "-exec"
+			args := append(s.Args()[1:], fanrec, "-q", "-o", path, "--", "/bin/sh", "-c", ": >made")
+			out, err := exec.Command(program, args...).CombinedOutput()
+			file, openErr := os.Open(path)
+			if openErr != nil {
+				t.Fatalf("%v, %v\n%s", openErr, err, out)
+			}
+			defer file.Close()
+			log, parseErr := Parse(file)
+			if parseErr != nil {
+				t.Fatal(parseErr)
+			}
+			if (err == nil) != (len(log.Incomplete) == 0) {
+				t.Errorf("%v, and incomplete: %q", err, log.Incomplete)
+			}
+			found := false
+			for _, r := range log.Records {
+				if !strings.Contains(r.Path, "made") {
+					continue
+				}
+				if found = true; r.Kind != 'W' || r.Path != s.Last()+"/made" {
+					t.Errorf("cut: %s", r)
+				}
+			}
+			if !found && len(log.Incomplete) == 0 {
+				t.Error("nothing was made, and the log says nothing")
+			}
+		})
 	}
 }
 

@@ -17,6 +17,7 @@
 //	storm names DIR N NAME...    a process for each name, which has it as a file, a link, a directory
 //	storm long DIR N    a chain of directories, made and removed step by step, until a path has N bytes
 //	storm long-make, long-use DIR N    its parts: the chain is made; it is entered, used and left as it was
+//	storm long-exec DIR N COMMAND...    in the last directory of the chain
 //
 // DIR is an empty directory, named by an absolute path. The program must be started by an absolute path too, as -exec
 // executes argv[0]. With -pause it writes a line to stdout halfway and waits for a byte on stdin. Linked statically it
@@ -1017,7 +1018,7 @@ static int component(char *name, int k, int n)
 	return 1;
 }
 
-static int long_chain(int make, int use, int n)
+static int long_chain(int make, int use, int n, char **command)
 {
 	char name[512], next[512], other[512];
 	int k = 0;
@@ -1026,6 +1027,10 @@ static int long_chain(int make, int use, int n)
 		if (make)
 			must(mkdir(name, 0755), "mkdir", name);
 		must(chdir(name), "chdir", name);
+	}
+	if (command) {
+		execv(command[0], command);
+		die("execve", command[0]);
 	}
 	// The last component is a file. Its other name is as long.
 	strcpy(other, name);
@@ -1100,8 +1105,14 @@ int main(int argc, char **argv)
 			return opens(pause, n);
 		if (!strcmp(argv[1], "names"))
 			return names(argc - k - 2, argv + k + 2);
-		if (!strncmp(argv[1], "long", 4))
-			return long_chain(strcmp(argv[1], "long-use"), strcmp(argv[1], "long-make"), n);
+		if (!strcmp(argv[1], "long"))
+			return long_chain(1, 1, n, NULL);
+		if (!strcmp(argv[1], "long-make"))
+			return long_chain(1, 0, n, NULL);
+		if (!strcmp(argv[1], "long-use"))
+			return long_chain(0, 1, n, NULL);
+		if (!strcmp(argv[1], "long-exec") && argc - k > 2)
+			return long_chain(0, 0, n, argv + k + 2);
 		if (!strcmp(argv[1], "second-half") && argc - k == 7)
 			return second_half(argv + k + 1);
 	}
