@@ -18,6 +18,11 @@ import (
 	"time"
 )
 
+var update = flag.Bool("update", false, "put the table into the documents")
+
+// documents have the table between two lines.
+var documents = []string{"../../docs/kernels.md", "../../README.md"}
+
 var keep = flag.String("keep", "", "keep what the machines write, initramfs and all, in this `directory`")
 
 // suites of Debian whose kernels fetch.sh gets.
@@ -90,6 +95,20 @@ func TestKernels(t *testing.T) {
 	t.Logf("\n%s", text)
 	if err := os.WriteFile(".cache/table.md", []byte(text), 0o666); err != nil {
 		t.Error(err)
+	}
+	for _, path := range documents {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, ok := replace(string(b), text)
+		if !ok {
+			t.Errorf("%s has no place for the table", path)
+		} else if *update {
+			if err := os.WriteFile(path, []byte(out), 0o666); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

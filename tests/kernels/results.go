@@ -58,3 +58,19 @@ func table(columns []string, rows []row) string {
 	}
 	return b.String()
 }
+
+// The lines of a document that the table is between.
+const (
+	tableBegin = "<!-- make test-kernels KERNELS_FLAGS='-args -update' -->\n"
+	tableEnd   = "<!-- end -->\n"
+)
+
+// replace puts a table into a document.
+func replace(document, table string) (string, bool) {
+	before, rest, ok := strings.Cut(document, tableBegin)
+	if !ok {
+		return document, false
+	}
+	_, after, ok := strings.Cut(rest, tableEnd)
+	return before + tableBegin + table + tableEnd + after, ok
+}

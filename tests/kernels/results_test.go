@@ -33,3 +33,13 @@ func TestTable(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestReplace(t *testing.T) {
+	const want = "a\n" + tableBegin + "new\n" + tableEnd + "b\n"
+	if got, ok := replace("a\n"+tableBegin+"old\nold\n"+tableEnd+"b\n", "new\n"); !ok || got != want {
+		t.Errorf("got %q, %v", got, ok)
+	}
+	if _, ok := replace("a\n"+tableBegin, "new\n"); ok {
+		t.Error("replaced without an end")
+	}
+}
