@@ -159,13 +159,13 @@ func try(t *testing.T, suite string, base *initramfs) row {
 	}
 	artifact(t, suite, dir)
 	sections := parse(string(results))
-	kernel := sections["kernel"].text
+	kernel := debianVersion(sections["kernel"].text)
 	t.Logf("%s: %.0f s", kernel, time.Since(begin).Seconds())
 	if kernel == "" {
 		console, _ := os.ReadFile(filepath.Join(dir, "console"))
 		t.Errorf("did not get to its tests:\n%s", console)
 	}
-	r := row{kernel: kernel}
+	r := row{kernel: fmt.Sprintf("%s (%s)", kernel, suite)}
 	for _, run := range runs {
 		t.Run(run.name, func(t *testing.T) {
 			r.cells = append(r.cells, judge(t, run.scripts, sections[run.name]))

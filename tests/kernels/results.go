@@ -43,9 +43,20 @@ func parse(results string) map[string]section {
 // passed counts the scripts that a section of tests says have passed.
 func (s section) passed() int { return strings.Count(s.text, "    --- PASS: TestScripts/") }
 
+var debian = regexp.MustCompile(`#1 .* Debian ([0-9.]+)`)
+
+// debianVersion returns the version of a kernel of Debian, of /proc/version;
+// its release (uname -r) tells little more than the series.
+func debianVersion(version string) string {
+	if m := debian.FindStringSubmatch(version); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
 // row is a kernel in the table.
 type row struct {
-	kernel string // what uname -r says
+	kernel string
 	cells  []string
 }
 

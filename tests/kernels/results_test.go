@@ -43,3 +43,11 @@ func TestReplace(t *testing.T) {
 		t.Error("replaced without an end")
 	}
 }
+
+func TestDebianVersion(t *testing.T) {
+	const version = "Linux version 5.10.0-46-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-10 (Debian 10.2.1-6) 10.2.1 20210110, " +
+		"GNU ld (GNU Binutils for Debian) 2.35.2) #1 SMP Debian 5.10.262-1 (2026-11-11)"
+	if got := debianVersion(version); got != "5.10.262" {
+		t.Errorf("got %q", got)
+	}
+}
