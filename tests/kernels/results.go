@@ -40,8 +40,23 @@ func parse(results string) map[string]section {
 	return sections
 }
 
-// passed counts the scripts that a section of tests says have passed.
-func (s section) passed() int { return strings.Count(s.text, "    --- PASS: TestScripts/") }
+var passLine = regexp.MustCompile(`(?m)^    --- PASS: TestScripts/(\S+) `)
+
+// missing returns those of the scripts that a section of tests does not say to
+// have passed.
+func (s section) missing(scripts []string) []string {
+	passed := map[string]bool{}
+	for _, m := range passLine.FindAllStringSubmatch(s.text, -1) {
+		passed[m[1]] = true
+	}
+	var missing []string
+	for _, name := range scripts {
+		if !passed[name] {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
 
 var debian = regexp.MustCompile(`#1 .* Debian ([0-9.]+)`)
 
