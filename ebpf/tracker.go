@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -83,7 +84,7 @@ func New(opts Options) (*Tracker, error) {
 	switch {
 	case err != nil:
 	case kernel.err != nil:
-		err = fmt.Errorf("read the kernel's types (BTF): %w: %w", ErrNotSupported, kernel.err)
+		err = explainBTF(kernel.err)
 	default:
 		err = t.load(spec, kernel.types)
 	}
@@ -139,7 +140,7 @@ func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	} {
 		m, err := ebpf.NewMap(spec.Maps[name])
 		if err != nil {
-			return notSupported(fmt.Sprintf("make the map %s", name), err)
+			return explainMap(name, spec.Maps[name].Type, err, features.HaveMapType)
 		}
 		*to = m
 	}
@@ -149,6 +150,21 @@ func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	}
 	t.calls, err = newRing(t.maps.Calls)
 	return err
+}
+
+// explainBTF says what to do about a kernel whose types cannot be read.
+func explainBTF(err error) error {
+	return fmt.Errorf("%w: it does not tell its types (BTF, /sys/kernel/btf/vmlinux): boot one that was built with CONFIG_DEBUG_INFO_BTF: %w",
+		ErrNotSupported, err)
+}
+
+// explainMap says what to do about a map that could not be made. have asks
+// whether the kernel has such maps at all.
+func explainMap(name string, typ ebpf.MapType, err error, have func(ebpf.MapType) error) error {
+	if typ == ebpf.RingBuf && errors.Is(have(typ), ebpf.ErrNotSupported) {
+		return fmt.Errorf("%w: it has no BPF ring buffers: boot Linux 5.8 or later: %w", ErrNotSupported, err)
+	}
+	return notSupported("make the map "+name, err)
 }
 
 // raiseMemlock raises the limit of locked memory, of which maps are before

@@ -64,7 +64,7 @@ func NewGroup(opts Options) (*Group, error) {
 
 func explainInit(err error) error {
 	if errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("%w: the kernel has no FAN_REPORT_TARGET_FID (it came with 5.17): %w", ErrNotSupported, err)
+		return fmt.Errorf("%w: the kernel has no FAN_REPORT_TARGET_FID: boot Linux 5.17, 5.15.154 or 5.10.220, or later: %w", ErrNotSupported, err)
 	}
 	return err
 }
@@ -72,7 +72,7 @@ func explainInit(err error) error {
 func explainMark(err error) error {
 	switch {
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("%w: the kernel has no FAN_RENAME (it came with 5.17): %w", ErrNotSupported, err)
+		return fmt.Errorf("%w: the kernel has no FAN_RENAME: boot Linux 5.17, 5.15.154 or 5.10.220, or later: %w", ErrNotSupported, err)
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return fmt.Errorf("%w: its file handles cannot be decoded: %w", ErrNotSupported, err)
 	case errors.Is(err, unix.ENODEV):
