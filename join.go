@@ -52,6 +52,8 @@ type joiner struct {
 	// realDir resolves the symbolic links of a directory's path as it is now,
 	// for the few paths that are known only as a text.
 	realDir func(root, path []byte) ([]byte, bool)
+	// follow returns the directory that a path leads to as it is now.
+	follow  func(root, path []byte) (fan.Inode, bool)
 	root    []byte // of the process whose call is handed out, empty if it is the usual one
 	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
 	calls   bool   // there are call records
@@ -99,6 +101,7 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
 		realDir: func(_, _ []byte) ([]byte, bool) { return nil, false },
+		follow:  func(_, _ []byte) (fan.Inode, bool) { return fan.Inode{}, false },
 	}
 }
 

@@ -256,9 +256,14 @@ func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) 
 		return dst, false
 	}
 	if len(dir) > 0 {
-		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
-		if real, ok := j.realDir(j.root, dst[n:]); ok {
-			dst = append(dst[:n], real...)
+		// What follows a symbolic link is not to be taken off by "..".
+		path := append(append(j.path[2][:0], dst[n:]...), '/')
+		path = append(path, dir...)
+		j.path[2] = path
+		if real, ok := j.realDir(j.root, path); ok {
+			dst = appendClean(append(dst[:n], '/'), n, real)
+		} else {
+			dst = appendClean(append(dst, '/'), n, dir)
 		}
 	}
 	if dst[len(dst)-1] != '/' {

@@ -70,15 +70,17 @@ type call struct {
 	fmode uint32
 	file  [2]file
 	text  [2]span
-	prev  int64 // time of the thread's record before
-	event int32 // index of the event it made or was merged into; -1: none
-	other int32 // exchange: the second event; -1: none
-	seen  bool  // prev is set
-	first bool  // it made the event, so that the queue orders it
-	made  bool  // it made the name: no other call in the event can have come before
-	maybe bool  // it may have been merged into an earlier event, which is not yet known
-	ready bool  // its event is found, or it is known to have none
+	leads [2]fan.Inode // where the directory parts of the texts led when that was asked
+	prev  int64        // time of the thread's record before
+	event int32        // index of the event it made or was merged into; -1: none
+	other int32        // exchange: the second event; -1: none
+	seen  bool         // prev is set
+	first bool         // it made the event, so that the queue orders it
+	made  bool         // it made the name: no other call in the event can have come before
+	maybe bool         // it may have been merged into an earlier event, which is not yet known
+	ready bool         // its event is found, or it is known to have none
 	done  bool
+	asked bool // leads is set
 	// A request to a ring. Of an open file[1] is what the text is relative to,
 	// and file[0] is zero where what was opened is not known.
 	request uint64

@@ -180,6 +180,7 @@ func (r *Recorder) watch() error {
 	r.join.notes = notes
 	r.join.args = r.opts.ArgsMax > 0
 	r.join.realDir = realDir
+	r.join.follow = r.follow
 	r.join.retired = func(p *proctree.Process) {
 		if err := r.tracker.Retire(p.ID); err != nil && r.retire == nil {
 			r.retire = err
@@ -585,23 +586,46 @@ func realDir(root, path []byte) ([]byte, bool) {
 }
 
 func resolve(root, path []byte) ([]byte, bool) {
-	inside, ok := bytes.CutPrefix(path, append(root[:len(root):len(root)], '/'))
-	if len(root) <= 1 || !ok {
+	if len(root) <= 1 {
 		real, err := filepath.EvalSymlinks(string(path))
 		return []byte(real), err == nil
 	}
-	dir, err := unix.Open(string(root), unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, false
-	}
-	defer unix.Close(dir)
-	fd, err := unix.Openat2(dir, "./"+string(inside), &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
-	if err != nil {
+	fd, ok := openIn(root, path)
+	if !ok {
 		return nil, false
 	}
 	defer unix.Close(fd)
 	real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	return []byte(real), err == nil
+}
+
+// openIn opens a path in which symbolic links begin at a root directory, if
+// that is not empty and the path is below it.
+func openIn(root, path []byte) (fd int, ok bool) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
+	dir := unix.AT_FDCWD
+	if inside, ok := bytes.CutPrefix(path, append(root[:len(root):len(root)], '/')); ok && len(root) > 1 {
+		var err error
+		if dir, err = unix.Open(string(root), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			return -1, false
+		}
+		defer unix.Close(dir)
+		how.Resolve = unix.RESOLVE_IN_ROOT
+		path = append([]byte("./"), inside...)
+	}
+	fd, err := unix.Openat2(dir, string(path), &how)
+	return fd, err == nil
+}
+
+// follow returns the directory that a path leads to now.
+func (r *Recorder) follow(root, path []byte) (fan.Inode, bool) {
+	fd, ok := openIn(root, path)
+	if !ok {
+		return fan.Inode{}, false
+	}
+	defer unix.Close(fd)
+	i, err := r.group.Filesystems.Opened(fd)
+	return i, err == nil && i.FS != 0
 }
 
 // result sums up.

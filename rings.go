@@ -225,7 +225,7 @@ func (j *joiner) scoreRing(c *call, e *event) int {
 	case e.dir == (fan.Inode{}) || !same:
 		return 0 // a directory, or behind a symbolic link
 	}
-	return 1 + max(j.scoreDir(c, e, text, c.file[1].self, e.dir), 0)
+	return 1 + max(j.scoreDir(c, e, text, 1, e.dir), 0)
 }
 
 // matchSlot finds the event of an open of which only the text is known; sure:

@@ -57,7 +57,7 @@ func (f *Filesystems) add(m Mount, fd int) (uint32, error) {
 		return 0, fmt.Errorf("watch %s (%s): %w", m.Mountpoint, m.Type, explainMark(err))
 	}
 	fs := &Filesystem{
-		FSID:  uint64(uint32(sfs.Fsid.Val[0])) | uint64(uint32(sfs.Fsid.Val[1]))<<32,
+		FSID:  fsid(&sfs),
 		Dev:   st.Dev,
 		Mount: m,
 		fd:    fd,
