@@ -34,6 +34,7 @@ type Options struct {
 	// For tests: small rings, and the kernel's limit of queued events.
 	ProcessRing, CallRing int
 	LimitedQueue          bool
+	NoRings               bool // as on a kernel that does not tell what rings do
 }
 
 // Stats counts what a recording had.
@@ -78,6 +79,7 @@ type Recorder struct {
 	stats   Stats
 	missing []string
 	retire  error
+	wide    error // why the events of rings cannot be had
 }
 
 // bufSize is room for thousands of events; the largest has less than 1 KiB.
@@ -104,7 +106,7 @@ func New(opts Options) (*Recorder, error) {
 	tracker := make(chan loaded, 1)
 	go func() {
 		t, err := ebpf.New(ebpf.Options{
-			NoCalls: opts.NoCalls, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
+			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
 			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
 		})
 		tracker <- loaded{t, err}
@@ -118,6 +120,11 @@ func New(opts Options) (*Recorder, error) {
 	if err = cmp.Or(err, l.err); err != nil {
 		r.Close()
 		return nil, err
+	}
+	r.join.ring = func() {
+		if !r.tracker.Rings() && !r.join.guess && r.wide == nil {
+			r.join.guess, r.wide = true, r.group.Widen(unix.FAN_MODIFY)
+		}
 	}
 	for _, fs := range r.group.Filesystems.All() {
 		if err := r.tracker.Mark(fs.Mount.Dev); err != nil {
@@ -448,7 +455,7 @@ func (r *Recorder) epoch() error {
 		return err
 	}
 	r.join.release(false)
-	return r.retire
+	return errors.Join(r.retire, r.wide)
 }
 
 // malformed counts a record that could not be decoded and goes on; any other

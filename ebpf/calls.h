@@ -23,6 +23,7 @@ enum op {
 	OP_SYMLINK,  /* path[0] is the text of the link, not a path */
 	OP_TRUNCATE,
 	OP_BIND,     /* path[0] is a sockaddr, its length follows it */
+	OP_RING,     /* io_uring_setup: the process has a ring */
 	OP_SOCKCALL, /* i386: bind inside socketcall(2) */
 };
 
@@ -63,6 +64,7 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[88] = TEXT(OP_SYMLINK), [266] = TEXT_AT(OP_SYMLINK),
 	[76] = ONE(OP_TRUNCATE),
 	[49] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
+	[425] = PLAIN(OP_RING),
 };
 
 /* i386 numbers, for int 0x80 and 32-bit programs. */
@@ -82,6 +84,7 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[92] = ONE(OP_TRUNCATE), [193] = ONE(OP_TRUNCATE),
 	[361] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
 	[102] = { OP_SOCKCALL, NOARG, 1, NOARG, NOARG, 0 },
+	[425] = PLAIN(OP_RING),
 };
 #else
 static const volatile struct call_row native_calls[CALLS_MAX] = {
@@ -96,6 +99,7 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[36] = TEXT_AT(OP_SYMLINK),
 	[45] = ONE(OP_TRUNCATE),
 	[200] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
+	[425] = PLAIN(OP_RING),
 };
 
 /* arm (EABI) numbers, for 32-bit programs. */
@@ -114,5 +118,6 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[83] = TEXT(OP_SYMLINK), [331] = TEXT_AT(OP_SYMLINK),
 	[92] = ONE(OP_TRUNCATE), [193] = ONE(OP_TRUNCATE),
 	[282] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
+	[425] = PLAIN(OP_RING),
 };
 #endif

@@ -62,6 +62,7 @@ const (
 	OpSymlink
 	OpTruncate
 	OpBind
+	OpRing // the process made a ring of io_uring
 )
 
 // Bits of Call.FMode; fs.h of the kernel.
@@ -294,7 +295,7 @@ func DecodeCall(b []byte, c *Call) error {
 	c.Flags = le.Uint32(b[36:])
 	c.FMode = le.Uint32(b[40:])
 	switch c.Op {
-	case OpOpen, OpChdir, OpChroot:
+	case OpOpen, OpChdir, OpChroot, OpRing:
 		if len(b) < callSize+fileSize {
 			return malformed("short call of a file", b)
 		}

@@ -941,6 +941,11 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		emit_call(len);
 		return 0;
 	}
+	if (row.op == OP_RING) {
+		__builtin_memset(&r->file, 0, sizeof(r->file));
+		emit_call(len);
+		return 0;
+	}
 	if (row.op == OP_CHDIR) {
 		len = put_file(s, &r->file, len, (__u64)task->fs->pwd.mnt, (__u64)task->fs->pwd.dentry);
 		emit_call(len);
