@@ -492,7 +492,14 @@ func (j *joiner) matchName(c *call, sure bool) {
 	}
 	_, name := last(text)
 	b := j.searchName(c, bit, dir, side, name)
-	if b.count == 0 || sure && b.score < sameDir || sure && bit == bitRename && b.score < 2*sameDir {
+	certain := sameDir
+	if bit == bitRename {
+		certain *= 2
+	}
+	if b.count > 0 && b.score < certain && j.askLeads(c) {
+		b = j.searchName(c, bit, dir, side, name)
+	}
+	if b.count == 0 || sure && b.score < certain {
 		return
 	}
 	j.claim(c, b.event, bit, b.certain(&c.Header))
@@ -564,7 +571,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 		return -1
 	}
 	text := j.now.get(c.text[side])
-	score := j.scoreDir(c, e, text, c.file[side].self, e.dir)
+	score := j.scoreDir(c, e, text, side, e.dir)
 	if score < 0 || bit != bitRename {
 		return score
 	}
@@ -572,7 +579,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	if _, name := last(to); c.text[1].n > 0 && !bytes.Equal(name, j.now.get(e.to)) {
 		return -1
 	}
-	s := j.scoreDir(c, e, to, c.file[1].self, e.newDir)
+	s := j.scoreDir(c, e, to, 1, e.newDir)
 	// The same rename again is rare, as somebody must undo it; a rename of a
 	// name to itself, or to another of the same file, makes no event.
 	if s < 0 || taken != 0 && score+s < 2*sameDir {
@@ -587,7 +594,11 @@ const sameDir = 4
 // scoreDir tells how well the directory part of a path fits the directory of an
 // event: 4 if it led there when the event was queued, 3 if at another time of
 // what is pending, 0 to 2 if nothing speaks against it, -1 if it cannot.
-func (j *joiner) scoreDir(c *call, e *event, text []byte, base, dir fan.Inode) int {
+func (j *joiner) scoreDir(c *call, e *event, text []byte, side int, dir fan.Inode) int {
+	if c.leads[side] == dir && dir.FS != 0 {
+		return sameDir
+	}
+	base := c.file[side].self
 	part, _ := last(text)
 	none, absolute := 0, len(text) > 0 && text[0] == '/'
 	if c.Flags&ebpf.Alone != 0 && !absolute {

@@ -48,7 +48,7 @@ func Probe() []Feature {
 		},
 		Feature{
 			Name: "io_uring", Use: "tracepoints that tell what is done by a ring",
-			Err: haveRings(kernel), Without: "what is done by a ring is told by its events only, and its kind inferred",
+			Err: haveRings(kernel), Without: "what is done by a ring is told by its events only, and its kind inferred from writes",
 		},
 		Feature{Name: "tracker", Use: "loads and attaches", Err: tryTracker()},
 	)

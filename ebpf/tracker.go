@@ -18,6 +18,7 @@ var ErrNotSupported = errors.New("not supported by this kernel")
 // Options of a Tracker. The zero value follows processes and their calls.
 type Options struct {
 	NoCalls     bool // process records only
+	NoRings     bool // only tell that there is a ring, not what it does
 	Free        bool // tell when the kernel forgets a process
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
@@ -110,6 +111,9 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.NoCalls {
 		spec.Maps[trackerMapCalls].MaxEntries = uint32(unix.Getpagesize())
 		delete(spec.Programs, trackerProgOnSysExit)
+		withoutRings(spec)
+	}
+	if opts.NoRings {
 		withoutRings(spec)
 	}
 	if !opts.Free {

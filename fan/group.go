@@ -127,6 +127,18 @@ func (g *Group) Unwatch(index uint32) error {
 	return nil
 }
 
+// Widen asks for more events of everything that is watched.
+func (g *Group) Widen(mask uint64) error {
+	g.mask |= mask
+	for _, index := range g.Filesystems.All() {
+		fs := g.Filesystems.Get(index)
+		if err := g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, mask, fs.fd); err != nil {
+			return fmt.Errorf("watch %s for more: %w", fs.Mount.Mountpoint, explainMark(err))
+		}
+	}
+	return nil
+}
+
 // Ignore keeps the writes to one file out of the queue: of the log.
 func (g *Group) Ignore(fd int) error {
 	const mask = unix.FAN_MODIFY | unix.FAN_CLOSE_WRITE | unix.FAN_ATTRIB
