@@ -607,10 +607,32 @@ func (j *joiner) scoreDir(c *call, e *event, text []byte, side int, dir fan.Inod
 	if !absolute && j.astray(c) {
 		base = fan.Inode{}
 	}
+	best := sameDir
+	if returns(part) {
+		best, none = sameDir-1, 0
+	}
 	if j.climb(part, base, dir, e, 0, 0, none) == sameDir {
-		return sameDir
+		return best
 	}
 	return min(j.climb(part, base, dir, nil, 0, 0, none), sameDir-1)
+}
+
+// returns tells whether a path has a ".." behind a name: if that is of a
+// symbolic link, the two do not cancel each other.
+func returns(path []byte) bool {
+	named := false
+	for comp := range bytes.SplitSeq(path, []byte{'/'}) {
+		switch string(comp) {
+		case "", ".":
+		case "..":
+			if named {
+				return true
+			}
+		default:
+			named = true
+		}
+	}
+	return false
 }
 
 // astray tells whether another thread may have gone elsewhere between what a
