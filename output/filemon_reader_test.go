@@ -294,6 +294,16 @@ func TestFilemonReaderInvertsWriter(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("(-want +got):\n%s\nin\n%s", diff, b.Bytes())
 		}
+		var again bytes.Buffer
+		w = output.NewFilemon(&again, version)
+		w.Begin(&got.Header)
+		for i := range got.Records {
+			w.Write(&got.Records[i])
+		}
+		w.End(&got.Trailer)
+		if diff := cmp.Diff(b.String(), again.String()); diff != "" {
+			t.Fatalf("written again (-first +again):\n%s", diff)
+		}
 	})
 }
 
