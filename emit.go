@@ -2,6 +2,7 @@ package fanrec
 
 import (
 	"bytes"
+	"cmp"
 
 	"fanrec/ebpf"
 	"fanrec/fan"
@@ -98,11 +99,11 @@ func (j *joiner) emitExec(p *process) {
 
 // script returns the path of a script as its text says.
 func (j *joiner) script(p *process) ([]byte, bool) {
-	path, ok := j.appendText(j.path[0][:0], &p.base, j.now.get(p.filename))
+	path, ok := j.appendText(j.path[0][:0], p.proc, &p.base, j.now.get(p.filename))
 	if !ok {
 		return path, false
 	}
-	if real, ok := j.realDir(path); ok { // it may be called by a symbolic link
+	if real, ok := j.real(p.proc, path); ok { // it may be called by a symbolic link
 		path = append(path[:0], real...)
 	}
 	return path, true
@@ -188,7 +189,7 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	f := &c.file[0]
 	var path []byte
 	var ok bool
-	if e != nil {
+	if e != nil && (c.over > 0 || !j.walked(f, cmp.Or(e.dir, e.target))) {
 		path, ok = j.at(j.path[0][:0], e)
 		path, ok = j.shown(c, 0, path, ok)
 	} else {
@@ -228,6 +229,7 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 	}
 	path, ok := j.at(j.path[0][:0], e)
 	path, ok = j.shown(c, 0, path, ok)
+	path, ok = j.remounted(c, 0, e.dir, path, ok)
 	j.path[0] = path
 	if ok {
 		j.say(kind, op, path, nil)
@@ -243,14 +245,14 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 	if j.emitMerged(c, kind, op) {
 		return
 	}
-	path, ok := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
+	path, ok := j.appendText(j.path[0][:0], c.proc, &c.file[0], j.now.get(c.text[0]))
 	j.path[0] = path
 	if !ok {
 		j.unresolved()
 		return
 	}
 	if c.op == ebpf.OpTruncate { // it follows a symbolic link at the end, too
-		if real, ok := j.realDir(path); ok {
+		if real, ok := j.real(c.proc, path); ok {
 			path = append(path[:0], real...)
 		}
 	}
@@ -263,8 +265,8 @@ func (j *joiner) emitRename(c *call, e *event) {
 		return
 	}
 	if e == nil {
-		from, ok1 := j.appendText(j.path[0][:0], &c.file[0], j.now.get(c.text[0]))
-		to, ok2 := j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
+		from, ok1 := j.appendText(j.path[0][:0], c.proc, &c.file[0], j.now.get(c.text[0]))
+		to, ok2 := j.appendText(j.path[1][:0], c.proc, &c.file[1], j.now.get(c.text[1]))
 		j.path[0], j.path[1] = from, to
 		if !ok1 || !ok2 {
 			j.unresolved()
@@ -293,6 +295,8 @@ func (j *joiner) renamed(c *call, e *event, op output.Op, old, new int) {
 	to, ok2 := j.appendIn(j.path[1][:0], e.newDir, j.now.get(e.to))
 	from, ok1 = j.shown(c, old, from, ok1)
 	to, ok2 = j.shown(c, new, to, ok2)
+	from, ok1 = j.remounted(c, old, e.dir, from, ok1)
+	to, ok2 = j.remounted(c, new, e.newDir, to, ok2)
 	j.path[0], j.path[1] = from, to
 	if ok1 && ok2 {
 		j.say(output.Rename, op, from, to)
@@ -315,10 +319,10 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 		// linkat of a descriptor: what it was opened as, by its inode.
 		from, ok = j.appendTemporary(j.path[0][:0], e.target)
 		if !ok {
-			from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
+			from, ok = j.appendText(j.path[0][:0], c.proc, &c.file[0], text)
 		}
 	default:
-		from, ok = j.appendText(j.path[0][:0], &c.file[0], text)
+		from, ok = j.appendText(j.path[0][:0], c.proc, &c.file[0], text)
 	}
 	j.path[0] = from
 	var to []byte
@@ -327,11 +331,12 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	case e != nil:
 		to, ok2 = j.at(j.path[1][:0], e)
 		to, ok2 = j.shown(c, 1, to, ok2)
+		to, ok2 = j.remounted(c, 1, e.dir, to, ok2)
 	case c.over > 0:
 		to = append(j.path[1][:0], j.now.get(c.merged[1])...)
 		j.rec.Inferred = true
 	default:
-		to, ok2 = j.appendText(j.path[1][:0], &c.file[1], j.now.get(c.text[1]))
+		to, ok2 = j.appendText(j.path[1][:0], c.proc, &c.file[1], j.now.get(c.text[1]))
 		j.rec.Inferred = true
 	}
 	j.path[1] = to

@@ -118,6 +118,7 @@ func (j *joiner) match() {
 		}
 	}
 	execs(j.after)
+	j.enter(calls)
 	j.matchThrough(calls)
 	// A path that a symbolic link is in tells less: it gets what is left.
 	for i := range calls {
@@ -173,7 +174,7 @@ func possible(e *event, at, prev int64) bool { return at >= e.floor && prev <= e
 // that is beyond doubt for a path.
 func (j *joiner) matchCall(c *call, sure bool) {
 	switch c.op {
-	case ebpf.OpChdir, ebpf.OpChroot, ebpf.OpTruncate:
+	case ebpf.OpChdir, ebpf.OpChroot, ebpf.OpTruncate, ebpf.OpMount:
 	case ebpf.OpOpen:
 		if sure {
 			j.matchOpen(c)

@@ -27,14 +27,17 @@ func (o *overlays) add(overlay *fan.Overlay) {
 	if o.layers == nil {
 		o.layers = map[fan.Inode]bool{}
 	}
+	if i := o.find(overlay.Dev); i != 0 {
+		o.list[i-1].Dev = 0 // its device is this one's now
+	}
 	o.list = append(o.list, overlay)
 	for _, i := range overlay.Layers() {
 		if !o.layers[i] {
 			o.layers[i] = false
 		}
 	}
-	for _, i := range overlay.Work {
-		o.layers[i] = true
+	if overlay.Work != (fan.Inode{}) {
+		o.layers[overlay.Work] = true
 	}
 }
 
@@ -100,8 +103,16 @@ func (j *joiner) matchThrough(calls []call) {
 	if len(j.overlays.list) == 0 {
 		return
 	}
+	for i := range j.now.procs {
+		if p := &j.now.procs[i]; p.kind == ebpf.Exec {
+			j.reaches(p.proc, p.image.dev, p.interp.dev)
+		}
+	}
 	for i := range calls {
 		c := &calls[i]
+		if !c.ready {
+			j.reaches(c.proc, c.file[0].dev, c.file[1].dev)
+		}
 		if c.ready || c.event >= 0 || c.over != 0 || c.Time > j.closed {
 			continue
 		}
@@ -126,7 +137,7 @@ func (j *joiner) matchMade(c *call) {
 	}
 	path := ebpf.AppendPath(j.path[2][:0], j.now.get(f.walk))
 	j.path[2] = path
-	m, ok := j.mounts.On(path)
+	m, ok := j.mounts.of(c.proc, c.Time).On(path)
 	over := j.overlays.find(m.Dev)
 	if !ok || over == 0 {
 		return
@@ -163,13 +174,17 @@ func (j *joiner) through(c *call) {
 	}
 	var mounts [2]fan.Mount
 	for k := first; k < end; k++ {
-		path, ok := j.appendText(j.path[2][:0], &c.file[k], j.now.get(c.text[k]))
+		path, ok := j.appendText(j.path[2][:0], c.proc, &c.file[k], j.now.get(c.text[k]))
 		j.path[2] = path
 		if !ok {
 			return
 		}
-		if mounts[k], ok = j.mounts.On(path); !ok {
+		if mounts[k], ok = j.mounts.of(c.proc, c.Time).On(path); !ok {
 			return
+		}
+		if f := &c.file[k]; f.walk.n == 0 && j.overlays.find(f.dev) != 0 {
+			// Its root directory now: the mount table may be that of before.
+			mounts[k] = fan.Mount{Dev: f.dev, Root: "/", Mountpoint: "/"}
 		}
 		c.merged[k] = j.now.put(path)
 	}
@@ -195,23 +210,23 @@ func (j *joiner) shown(c *call, side int, path []byte, ok bool) ([]byte, bool) {
 	switch {
 	case c == nil || c.over <= 0:
 		return path, ok
-	case !ok:
+	case !ok || c.proc.MountNS != 0:
 		j.rec.Inferred = true
 		return append(path[:0], j.now.get(c.merged[side])...), true
 	}
 	o := j.overlays.list[c.over-1]
-	return j.shownBy(o, o.Upper, path), true
+	return j.shownBy(j.mounts.of(c.proc, c.Time), o, o.Upper, path), true
 }
 
 // shownBy turns a path below a layer into that of the overlay.
-func (j *joiner) shownBy(o *fan.Overlay, layer fan.Inode, path []byte) []byte {
+func (j *joiner) shownBy(table *fan.MountTable, o *fan.Overlay, layer fan.Inode, path []byte) []byte {
 	root, ok := j.appendDir(j.path[2][:0], layer)
 	j.path[2] = root
 	if !ok || !bytes.HasPrefix(path, root) {
 		return path
 	}
 	inside := append([]byte("/"), bytes.TrimPrefix(path[len(root):], []byte("/"))...)
-	out, _ := j.mounts.Append(path[:0], o.Dev, inside)
+	out, _ := table.Append(path[:0], o.Dev, inside)
 	return out
 }
 
@@ -228,7 +243,7 @@ func (j *joiner) shownScript(p *process, e *event) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	m, ok := j.mounts.On(path)
+	m, ok := j.mounts.of(p.proc, p.Time).On(path)
 	return path, ok && j.overlays.find(m.Dev) != 0
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"fanrec/ebpf"
 	"fanrec/fan"
+	"fanrec/proctree"
 
 	"golang.org/x/sys/unix"
 )
@@ -209,7 +210,7 @@ func (j *joiner) appendDir(dst []byte, dir fan.Inode) ([]byte, bool) {
 		return dst, false
 	}
 	n := len(dst)
-	dst, _ = j.mounts.Append(dst, fs.Mount.Dev, inside)
+	dst = j.mounts.append(dst, fs.Mount.Dev, inside)
 	if len(dst) == n {
 		dst = append(dst, '/')
 	}
@@ -238,6 +239,8 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 			return dst, false
 		}
 		return ebpf.AppendPath(dst, j.now.get(f.walk)), true
+	case f.mode&unix.S_IFMT == unix.S_IFDIR && j.walked(f, f.self), f.mode&unix.S_IFMT != unix.S_IFDIR && j.walked(f, f.parent):
+		return ebpf.AppendPath(dst, j.now.get(f.walk)), true
 	case f.mode&unix.S_IFMT == unix.S_IFDIR:
 		return j.appendDir(dst, f.self)
 	}
@@ -246,8 +249,9 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 
 // appendText appends the path that a text means to a call: relative to a base,
 // the symbolic links on its way resolved as they are now. The last component
-// is kept. Only for what no event tells.
-func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) {
+// is kept. Only for what no event tells. Of a process in another mount namespace
+// the links cannot be resolved from here.
+func (j *joiner) appendText(dst []byte, p *proctree.Process, base *file, text []byte) ([]byte, bool) {
 	dir, name := last(text)
 	if len(name) == 0 {
 		return dst, false
@@ -259,7 +263,7 @@ func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) 
 	}
 	if len(dir) > 0 {
 		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
-		if real, ok := j.realDir(dst[n:]); ok {
+		if real, ok := j.real(p, dst[n:]); ok {
 			dst = append(dst[:n], real...)
 		}
 	}
@@ -267,6 +271,14 @@ func (j *joiner) appendText(dst []byte, base *file, text []byte) ([]byte, bool) 
 		dst = append(dst, '/')
 	}
 	return append(dst, name...), true
+}
+
+// real resolves the symbolic links of a directory's path, as a process has it.
+func (j *joiner) real(p *proctree.Process, path []byte) ([]byte, bool) {
+	if p.MountNS != 0 {
+		return nil, false
+	}
+	return j.realDir(path)
 }
 
 // appendClean appends the components of a path to the directory that begins at

@@ -17,6 +17,7 @@ type span struct{ off, n uint32 }
 type file struct {
 	self   fan.Inode // FS is 0 where fanotify does not watch; the path is then in walk
 	parent fan.Inode
+	dev    uint32
 	mode   uint16
 	name   span
 	walk   span

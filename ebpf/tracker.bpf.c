@@ -89,7 +89,7 @@ struct call {
 	struct head h;
 	__u32 op;
 	__u32 flags; /* open(2) flags, or the flags of a *at call */
-	__u32 fmode; /* f_mode of what was opened */
+	__u32 fmode; /* f_mode of what was opened; OP_MOUNT: the mount namespace's number */
 	__u16 text_len[2];
 	union {
 		struct file_ref file;    /* what was opened or entered */
@@ -136,6 +136,14 @@ const volatile __u32 args_max = 0;     /* bytes of argv in an exec record */
 const volatile __u8 want_free = 0;     /* records of sched_process_free */
 const volatile __u8 have_loop = 1;     /* bpf_loop, 5.17 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
+
+/*
+ * Until user space has seen that mounts changed, it cannot tell paths by its
+ * mount table: then they are walked here everywhere. One counts the changes in
+ * this mount namespace, the other those that were seen.
+ */
+const volatile __u32 mount_ns = 0;
+__u64 remounts, remounts_seen;
 
 /* While this is set, each child of that thread group becomes the root of the tree. */
 __u32 recorder;
@@ -185,6 +193,12 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);
 } calls SEC(".maps");
+
+/* Wakes the recorder, for what it must look at while the process is still there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} alarm SEC(".maps");
 
 /*
  * Where call records go when their ring is full. It is large, for a recorder
@@ -522,27 +536,27 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 	in = watched(sb, &ref->dev);
 	if (in == MARKED_SUBVOLUMES)
 		ref->subvol = subvolume(inode);
-	if (!in) {
-		ref->walked = 1;
-		s->walk.len = len;
-		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
-		s->walk.done = 0;
-		if (have_loop)
-			bpf_loop(WALK_MAX, walk_step, 0, 0);
-		if (!s->walk.done)
-			((struct head *)s->buf)->flags |= FLAG_CUT;
-		ref->path_len = s->walk.len - len;
-		return s->walk.len;
+	if (in && with_name) {
+		parent = GET(struct dentry, dentry, d_parent);
+		dir = GET(struct dentry, parent, d_inode);
+		ref->parent_ino = GET(struct inode, dir, i_ino);
+		ref->parent_gen = GET(struct inode, dir, i_generation);
+		s->src = (__u64)GET(struct dentry, dentry, d_name.name);
+		ref->name_len = put_name(len);
+		len += ref->name_len;
 	}
-	if (!with_name)
+	if (in && remounts == remounts_seen)
 		return len;
-	parent = GET(struct dentry, dentry, d_parent);
-	dir = GET(struct dentry, parent, d_inode);
-	ref->parent_ino = GET(struct inode, dir, i_ino);
-	ref->parent_gen = GET(struct inode, dir, i_generation);
-	s->src = (__u64)GET(struct dentry, dentry, d_name.name);
-	ref->name_len = put_name(len);
-	return len + ref->name_len;
+	ref->walked = !in;
+	s->walk.len = len;
+	s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
+	s->walk.done = 0;
+	if (have_loop)
+		bpf_loop(WALK_MAX, walk_step, 0, 0);
+	if (!s->walk.done)
+		((struct head *)s->buf)->flags |= FLAG_CUT;
+	ref->path_len = s->walk.len - len;
+	return s->walk.len;
 }
 
 /* The same for (m, d), into the member of a record that tells of it. */
@@ -979,7 +993,11 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 
 	if (row.op == OP_MOUNT) {
 		__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
+		r->fmode = task->nsproxy->mnt_ns->ns.inum;
+		if (r->fmode == mount_ns)
+			__sync_fetch_and_add(&remounts, 1);
 		emit_call(__builtin_offsetof(struct call, base) + sizeof(r->base[0]));
+		bpf_ringbuf_output(&alarm, &r->h.ts, sizeof(r->h.ts), BPF_RB_FORCE_WAKEUP);
 		return 0;
 	}
 

@@ -16,24 +16,28 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	trackerMapCalls       = "calls"
-	trackerMapMarked      = "marked"
-	trackerMapNumbers     = "numbers"
-	trackerMapProcesses   = "processes"
-	trackerMapScratch     = "scratch"
-	trackerMapSpill       = "spill"
-	trackerMapTracked     = "tracked"
-	trackerProgOnExec     = "on_exec"
-	trackerProgOnExit     = "on_exit"
-	trackerProgOnFork     = "on_fork"
-	trackerProgOnFree     = "on_free"
-	trackerProgOnSysExit  = "on_sys_exit"
-	trackerVarArgsMax     = "args_max"
-	trackerVarHaveFindVma = "have_find_vma"
-	trackerVarHaveLoop    = "have_loop"
-	trackerVarLost        = "lost"
-	trackerVarRecorder    = "recorder"
-	trackerVarWantFree    = "want_free"
+	trackerMapAlarm        = "alarm"
+	trackerMapCalls        = "calls"
+	trackerMapMarked       = "marked"
+	trackerMapNumbers      = "numbers"
+	trackerMapProcesses    = "processes"
+	trackerMapScratch      = "scratch"
+	trackerMapSpill        = "spill"
+	trackerMapTracked      = "tracked"
+	trackerProgOnExec      = "on_exec"
+	trackerProgOnExit      = "on_exit"
+	trackerProgOnFork      = "on_fork"
+	trackerProgOnFree      = "on_free"
+	trackerProgOnSysExit   = "on_sys_exit"
+	trackerVarArgsMax      = "args_max"
+	trackerVarHaveFindVma  = "have_find_vma"
+	trackerVarHaveLoop     = "have_loop"
+	trackerVarLost         = "lost"
+	trackerVarMountNs      = "mount_ns"
+	trackerVarRecorder     = "recorder"
+	trackerVarRemounts     = "remounts"
+	trackerVarRemountsSeen = "remounts_seen"
+	trackerVarWantFree     = "want_free"
 )
 
 // loadTracker returns the embedded CollectionSpec for tracker.
@@ -89,6 +93,7 @@ type trackerProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerMapSpecs struct {
+	Alarm     *ebpf.MapSpec `ebpf:"alarm"`
 	Calls     *ebpf.MapSpec `ebpf:"calls"`
 	Marked    *ebpf.MapSpec `ebpf:"marked"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
@@ -102,12 +107,15 @@ type trackerMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerVariableSpecs struct {
-	ArgsMax     *ebpf.VariableSpec `ebpf:"args_max"`
-	HaveFindVma *ebpf.VariableSpec `ebpf:"have_find_vma"`
-	HaveLoop    *ebpf.VariableSpec `ebpf:"have_loop"`
-	Lost        *ebpf.VariableSpec `ebpf:"lost"`
-	Recorder    *ebpf.VariableSpec `ebpf:"recorder"`
-	WantFree    *ebpf.VariableSpec `ebpf:"want_free"`
+	ArgsMax      *ebpf.VariableSpec `ebpf:"args_max"`
+	HaveFindVma  *ebpf.VariableSpec `ebpf:"have_find_vma"`
+	HaveLoop     *ebpf.VariableSpec `ebpf:"have_loop"`
+	Lost         *ebpf.VariableSpec `ebpf:"lost"`
+	MountNs      *ebpf.VariableSpec `ebpf:"mount_ns"`
+	Recorder     *ebpf.VariableSpec `ebpf:"recorder"`
+	Remounts     *ebpf.VariableSpec `ebpf:"remounts"`
+	RemountsSeen *ebpf.VariableSpec `ebpf:"remounts_seen"`
+	WantFree     *ebpf.VariableSpec `ebpf:"want_free"`
 }
 
 // trackerObjects contains all objects after they have been loaded into the kernel.
@@ -130,6 +138,7 @@ func (o *trackerObjects) Close() error {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerMaps struct {
+	Alarm     *ebpf.Map `ebpf:"alarm"`
 	Calls     *ebpf.Map `ebpf:"calls"`
 	Marked    *ebpf.Map `ebpf:"marked"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
@@ -141,6 +150,7 @@ type trackerMaps struct {
 
 func (m *trackerMaps) Close() error {
 	return _TrackerClose(
+		m.Alarm,
 		m.Calls,
 		m.Marked,
 		m.Numbers,
@@ -155,12 +165,15 @@ func (m *trackerMaps) Close() error {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerVariables struct {
-	ArgsMax     *ebpf.Variable `ebpf:"args_max"`
-	HaveFindVma *ebpf.Variable `ebpf:"have_find_vma"`
-	HaveLoop    *ebpf.Variable `ebpf:"have_loop"`
-	Lost        *ebpf.Variable `ebpf:"lost"`
-	Recorder    *ebpf.Variable `ebpf:"recorder"`
-	WantFree    *ebpf.Variable `ebpf:"want_free"`
+	ArgsMax      *ebpf.Variable `ebpf:"args_max"`
+	HaveFindVma  *ebpf.Variable `ebpf:"have_find_vma"`
+	HaveLoop     *ebpf.Variable `ebpf:"have_loop"`
+	Lost         *ebpf.Variable `ebpf:"lost"`
+	MountNs      *ebpf.Variable `ebpf:"mount_ns"`
+	Recorder     *ebpf.Variable `ebpf:"recorder"`
+	Remounts     *ebpf.Variable `ebpf:"remounts"`
+	RemountsSeen *ebpf.Variable `ebpf:"remounts_seen"`
+	WantFree     *ebpf.Variable `ebpf:"want_free"`
 }
 
 // trackerPrograms contains all programs after they have been loaded into the kernel.

@@ -110,14 +110,10 @@ func (f *Filesystems) subvolume(whole uint32, tree uint64) uint32 {
 func (f *Filesystems) remove(index uint32) {
 	fs := f.list[index-1]
 	unix.Close(fs.fd)
-	for i, s := range f.list {
-		if s.whole != index {
-			continue
-		}
-		s.fd = -1
-		delete(f.byTree, subvolume{index, s.tree})
-		if i == len(f.list)-1 && index == uint32(i+1) {
-			f.list = f.list[:i] // nothing can name it yet
+	for _, s := range f.list {
+		if s.whole == index {
+			s.fd = -1
+			delete(f.byTree, subvolume{index, s.tree})
 		}
 	}
 	if f.byFSID[fs.FSID] == index {
@@ -126,6 +122,12 @@ func (f *Filesystems) remove(index uint32) {
 	if f.byDev[fs.Mount.Dev] == index {
 		delete(f.byDev, fs.Mount.Dev)
 	}
+}
+
+// drop forgets the filesystem that was added last, which nothing can name yet.
+func (f *Filesystems) drop(index uint32) {
+	f.remove(index)
+	f.list = f.list[:index-1]
 }
 
 // All returns the indexes of the superblocks that are watched.

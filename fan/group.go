@@ -109,13 +109,13 @@ func (g *Group) Watch(m Mount) (uint32, error) {
 		return 0, err
 	}
 	if err := g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, g.mask, fd); err != nil {
-		g.Filesystems.remove(index)
+		g.Filesystems.drop(index)
 		return 0, fmt.Errorf("watch %s (%s): %w", m.Mountpoint, m.Type, explainMark(err))
 	}
 	return index, nil
 }
 
-// Unwatch takes the mark of a filesystem away and forgets it: what is still
+// Unwatch takes the mark of a filesystem away and lets go of it: what is still
 // queued of it will have no inodes.
 func (g *Group) Unwatch(index uint32) error {
 	fs := g.Filesystems.Get(index)

@@ -2,6 +2,7 @@ package fan
 
 import (
 	"fmt"
+	"os"
 	"sort"
 	"strconv"
 	"strings"
@@ -45,7 +46,20 @@ func (m *Mount) options(name string) []string {
 
 // Mounts reads the mount table of the calling process.
 func Mounts() ([]Mount, error) {
-	infos, err := mountinfo.GetMounts(nil)
+	return mounts(mountinfo.GetMounts(nil))
+}
+
+// MountsOf reads the mount table of a process. Paths begin at its root directory.
+func MountsOf(pid int) ([]Mount, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	defer f.Close()
+	return mounts(mountinfo.GetMountsFromReader(f, nil))
+}
+
+func mounts(infos []*mountinfo.Info, err error) ([]Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
@@ -159,18 +173,33 @@ func (t *MountTable) Superblocks() [][]Mount {
 // filesystem on dev. It reports false if no mount shows that path: then the
 // path inside the filesystem is appended.
 func (t *MountTable) Append(dst []byte, dev uint32, inside []byte) ([]byte, bool) {
-	for i := range t.byDev[dev] {
-		m := &t.byDev[dev][i]
-		rest, ok := below(inside, m.Root)
-		if !ok {
-			continue
-		}
-		if m.Mountpoint != "/" {
-			dst = append(dst, m.Mountpoint...)
-		}
-		return append(dst, rest...), true
+	m, rest := t.shows(dev, inside)
+	if m == nil {
+		return append(dst, inside...), false
 	}
-	return append(dst, inside...), false
+	if m.Mountpoint != "/" {
+		dst = append(dst, m.Mountpoint...)
+	}
+	return append(dst, rest...), true
+}
+
+// Shows returns the mount by which Append names a path.
+func (t *MountTable) Shows(dev uint32, inside []byte) (Mount, bool) {
+	m, _ := t.shows(dev, inside)
+	if m == nil {
+		return Mount{}, false
+	}
+	return *m, true
+}
+
+func (t *MountTable) shows(dev uint32, inside []byte) (*Mount, []byte) {
+	list := t.byDev[dev]
+	for i := range list {
+		if rest, ok := below(inside, list[i].Root); ok {
+			return &list[i], rest
+		}
+	}
+	return nil, nil
 }
 
 // On returns the mount that a path is on, whose symbolic links are resolved: the
