@@ -190,7 +190,7 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	var path []byte
 	var ok bool
 	if e != nil && (c.over > 0 || !j.walked(f, cmp.Or(e.dir, e.target))) {
-		path, ok = j.at(j.path[0][:0], e)
+		path, ok = j.placed(j.path[0][:0], c, e)
 		path, ok = j.shown(c, 0, path, ok)
 	} else {
 		path, ok = j.appendFile(j.path[0][:0], f)
@@ -202,7 +202,7 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		return
 	}
 	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE {
-		j.rememberTemporary(f)
+		j.rememberTemporary(c, f, path)
 	}
 	op := output.Open
 	if c.fmode&ebpf.FModeCreated != 0 {
@@ -227,7 +227,7 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 		j.emitText(c, kind, op)
 		return
 	}
-	path, ok := j.at(j.path[0][:0], e)
+	path, ok := j.placed(j.path[0][:0], c, e)
 	path, ok = j.shown(c, 0, path, ok)
 	path, ok = j.remounted(c, 0, e.dir, path, ok)
 	j.path[0] = path
@@ -235,6 +235,9 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 		j.say(kind, op, path, nil)
 	} else {
 		j.unresolved()
+	}
+	if c.whiteout {
+		bit = bitRename
 	}
 	j.apply(e, bit)
 }
@@ -261,6 +264,9 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 }
 
 func (j *joiner) emitRename(c *call, e *event) {
+	if e == nil && c.blank {
+		return // between two names of one file
+	}
 	if e == nil && j.emitMerged(c, output.Rename, output.NoOp) {
 		return
 	}
@@ -311,7 +317,7 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	var from []byte
 	ok := true
 	switch {
-	case c.over > 0 && op == output.Hard:
+	case c.over > 0 && op == output.Hard && c.merged[0].n > 0:
 		from = append(j.path[0][:0], j.now.get(c.merged[0])...)
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
@@ -319,17 +325,17 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 		// linkat of a descriptor: what it was opened as, by its inode.
 		from, ok = j.appendTemporary(j.path[0][:0], e.target)
 		if !ok {
-			from, ok = j.appendText(j.path[0][:0], c.proc, &c.file[0], text)
+			from, ok = j.appendLinked(j.path[0][:0], c, text)
 		}
 	default:
-		from, ok = j.appendText(j.path[0][:0], c.proc, &c.file[0], text)
+		from, ok = j.appendLinked(j.path[0][:0], c, text)
 	}
 	j.path[0] = from
 	var to []byte
 	ok2 := true
 	switch {
 	case e != nil:
-		to, ok2 = j.at(j.path[1][:0], e)
+		to, ok2 = j.placed(j.path[1][:0], c, e)
 		to, ok2 = j.shown(c, 1, to, ok2)
 		to, ok2 = j.remounted(c, 1, e.dir, to, ok2)
 	case c.over > 0:
@@ -347,9 +353,36 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	j.say(output.Link, op, from, to)
 }
 
+// placed returns the path of the name that a call made or removed.
+func (j *joiner) placed(dst []byte, c *call, e *event) ([]byte, bool) {
+	if c.whiteout {
+		return j.appendIn(dst, e.newDir, j.now.get(e.to))
+	}
+	return j.at(dst, e)
+}
+
+// appendLinked appends the path of the file that a link call gave a name, where
+// no event tells it.
+func (j *joiner) appendLinked(dst []byte, c *call, text []byte) ([]byte, bool) {
+	if path := j.temporaries[c.ID]; path != "" && bytes.HasPrefix(text, []byte("/proc/")) {
+		return append(dst, path...), true
+	}
+	if len(text) == 0 {
+		return j.appendFile(dst, &c.file[0])
+	}
+	return j.appendText(dst, c.proc, &c.file[0], text)
+}
+
 // rememberTemporary remembers where a file without a name was made: a later
 // link gives it one.
-func (j *joiner) rememberTemporary(f *file) {
+func (j *joiner) rememberTemporary(c *call, f *file, path []byte) {
+	if f.self.FS == 0 {
+		if len(j.temporaries) > 1<<10 || j.temporaries == nil {
+			j.temporaries = map[ebpf.ID]string{}
+		}
+		j.temporaries[c.ID] = string(path)
+		return
+	}
 	if len(j.temporary) > 1<<12 {
 		clear(j.temporary)
 	}

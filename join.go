@@ -60,40 +60,42 @@ type joiner struct {
 	calls   bool  // there are call records
 	handles bool  // fill Record.Handle
 
-	now, spare pending
-	remap      []int32
-	targets    index
-	names      index
-	matched    bool   // what was sealed is matched
-	seq        uint64 // of the next event
-	depth      uint64 // mergeDepth, of which a test has less
-	begin      uint64 // place in the queue where the epoch began that seal ended
-	sealed     int    // so many events are in front of the last barrier
-	floor      int64  // a barrier was raised at this time, in front of what is read next
-	closed     int64  // every call that returned by then has its event among the sealed
-	after      int64  // all sealed events were queued before this time
-	ops        []op
-	changers   []changer // for agree
-	used       []use
-	born       map[fan.Inode]int32          // directories made in what is pending, by the event
-	moved      map[fan.Inode]int32          // and renamed, by the last event
-	lost       map[fan.Inode]bool           // directories that cannot be found
-	last       bool                         // no more will come
-	forgot     bool                         // a directory was forgotten that what comes next may need
-	asked      []fan.Inode                  // by unknown
-	self       int32                        // pid of the recorder
-	opened     []fan.Inode                  // directories that it opened
-	mountNS    uint32                       // inode number of its mount namespace
-	remounts   []int64                      // calls that changed mounts in it, not yet looked at
-	strangers  map[uint32]*proctree.Process // who did in another namespace, likewise
-	foreign    bool                         // somebody was in another one
-	rec        output.Record
-	path       [3][]byte
-	faults     faults
-	events     int                 // events of the tree
-	zombies    []*proctree.Process // not yet retired though their exit is out
-	temporary  map[fan.Inode]place // files of O_TMPFILE that may get a name
-	wrote      map[writer]struct{} // without call records: who was seen to write what
+	now, spare  pending
+	remap       []int32
+	targets     index
+	names       index
+	matched     bool   // what was sealed is matched
+	seq         uint64 // of the next event
+	depth       uint64 // mergeDepth, of which a test has less
+	begin       uint64 // place in the queue where the epoch began that seal ended
+	sealed      int    // so many events are in front of the last barrier
+	floor       int64  // a barrier was raised at this time, in front of what is read next
+	closed      int64  // every call that returned by then has its event among the sealed
+	after       int64  // all sealed events were queued before this time
+	ops         []op
+	changers    []changer // for agree
+	used        []use
+	born        map[fan.Inode]int32 // directories made in what is pending, by the event
+	moved       map[fan.Inode]int32 // and renamed, by the last event
+	lost        map[fan.Inode]bool  // directories that cannot be found
+	last        bool                // no more will come
+	forgot      bool                // a directory was forgotten that what comes next may need
+	asked       []fan.Inode         // by unknown
+	self        int32               // pid of the recorder
+	opened      []fan.Inode         // directories that it opened
+	whiteouts   map[string][]int32
+	temporaries map[ebpf.ID]string           // where fanotify does not watch: the last file without a name of a process
+	mountNS     uint32                       // inode number of its mount namespace
+	remounts    []int64                      // calls that changed mounts in it, not yet looked at
+	strangers   map[uint32]*proctree.Process // who did in another namespace, likewise
+	foreign     bool                         // somebody was in another one
+	rec         output.Record
+	path        [3][]byte
+	faults      faults
+	events      int                 // events of the tree
+	zombies     []*proctree.Process // not yet retired though their exit is out
+	temporary   map[fan.Inode]place // files of O_TMPFILE that may get a name
+	wrote       map[writer]struct{} // without call records: who was seen to write what
 }
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {

@@ -364,24 +364,29 @@ func last(path []byte) (dir, name []byte) {
 	return path[:cut+1], path[cut+1:]
 }
 
+// nameBits returns which bit of an event a call makes, whether it is of a
+// directory, and which of its texts is the name in the event.
+func nameBits(op ebpf.Op) (bit, dir uint32, side int) {
+	switch op {
+	case ebpf.OpMkdir:
+		return bitCreate, bitDir, 0
+	case ebpf.OpMknod, ebpf.OpBind:
+		return bitCreate, 0, 0
+	case ebpf.OpLink, ebpf.OpSymlink:
+		return bitCreate, 0, 1
+	case ebpf.OpUnlink:
+		return bitDelete, 0, 0
+	case ebpf.OpRmdir:
+		return bitDelete, bitDir, 0
+	case ebpf.OpRename:
+		return bitRename, 0, 0
+	}
+	return 0, 0, 0
+}
+
 // matchName finds the event of a call that makes, removes or renames a name.
 func (j *joiner) matchName(c *call, sure bool) {
-	var bit, dir uint32
-	side := 0 // which text is the name in the event
-	switch c.op {
-	case ebpf.OpMkdir:
-		bit, dir = bitCreate, bitDir
-	case ebpf.OpMknod, ebpf.OpBind:
-		bit = bitCreate
-	case ebpf.OpLink, ebpf.OpSymlink:
-		bit, side = bitCreate, 1
-	case ebpf.OpUnlink:
-		bit = bitDelete
-	case ebpf.OpRmdir:
-		bit, dir = bitDelete, bitDir
-	case ebpf.OpRename:
-		bit = bitRename
-	}
+	bit, dir, side := nameBits(c.op)
 	if c.text[side].n == 0 {
 		if !sure {
 			j.matchBlind(c, bit, dir)

@@ -3,6 +3,7 @@ package fanrec
 import (
 	"bytes"
 	"slices"
+	"strconv"
 
 	"fanrec/ebpf"
 	"fanrec/fan"
@@ -255,6 +256,10 @@ func (j *joiner) appendText(dst []byte, p *proctree.Process, base *file, text []
 	dir, name := last(text)
 	if len(name) == 0 {
 		return dst, false
+	}
+	if rest, ok := bytes.CutPrefix(dir, []byte("/proc/self/")); ok { // not the recorder's
+		dir = append(strconv.AppendUint([]byte("/proc/"), uint64(p.ID.TGID), 10), '/')
+		dir = append(dir, rest...)
 	}
 	n := len(dst)
 	var ok bool

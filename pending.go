@@ -70,17 +70,19 @@ type call struct {
 	file  [2]file
 	text  [2]span
 	// Through an overlay: file and text are then of its upper layer.
-	over   int32   // number of the overlay, from 1; 0: not yet known; -1: none
-	merged [2]span // the paths that were meant
-	prev   int64   // time of the thread's record before
-	event  int32   // index of the event it made or was merged into; -1: none
-	other  int32   // exchange: the second event; -1: none
-	seen   bool    // prev is set
-	first  bool    // it made the event, so that the queue orders it
-	made   bool    // it made the name: no other call in the event can have come before
-	maybe  bool    // it may have been merged into an earlier event, which is not yet known
-	ready  bool    // its event is found, or it is known to have none
-	done   bool
+	over     int32   // number of the overlay, from 1; 0: not yet known; -1: none
+	merged   [2]span // the paths that were meant
+	whiteout bool    // its event is a rename out of the workdir: what counts is where to
+	blank    bool    // it made no event: a rename that did nothing
+	prev     int64   // time of the thread's record before
+	event    int32   // index of the event it made or was merged into; -1: none
+	other    int32   // exchange: the second event; -1: none
+	seen     bool    // prev is set
+	first    bool    // it made the event, so that the queue orders it
+	made     bool    // it made the name: no other call in the event can have come before
+	maybe    bool    // it may have been merged into an earlier event, which is not yet known
+	ready    bool    // its event is found, or it is known to have none
+	done     bool
 }
 
 // process is a process record.
