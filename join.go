@@ -85,6 +85,7 @@ type joiner struct {
 	opened      []fan.Inode         // directories that it opened
 	whiteouts   map[string][]int32
 	temporaries map[ebpf.ID]string           // where fanotify does not watch: the last file without a name of a process
+	glimpses    map[fan.Inode]string         // where directories were seen, on filesystems that may be gone soon
 	mountNS     uint32                       // inode number of its mount namespace
 	remounts    []int64                      // calls that changed mounts in it, not yet looked at
 	strangers   map[uint32]*proctree.Process // who did in another namespace, likewise
@@ -247,6 +248,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 	}
 	for i := range c.file {
 		c.file[i] = j.file(&r.File[i], r.Header.Flags)
+		j.glimpse(&c.file[i])
 		c.text[i] = j.now.put(r.Text[i])
 	}
 	j.now.calls = append(j.now.calls, c)

@@ -1,6 +1,7 @@
 package fanrec
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,11 +14,11 @@ import (
 )
 
 // A mount table is that of some time: what happened before it was changed has
-// paths by the one before. A filesystem that is mounted while recording is not
-// watched: a mark would come too late for what happens at once, and to look up
-// its directories would keep it busy when it is unmounted. Its opens are those
-// of call records, exactly, and its names are texts. One that is unmounted is let
-// go at once, as whoever unmounts it may want its device.
+// paths by the one before. A filesystem that is mounted while recording is watched
+// from then on; what was done there before is told by call records, opens exactly
+// and names by their texts, and so is what can no longer be looked up: nothing
+// keeps a filesystem alive that can be unmounted, as whoever does that may want
+// its device or its image.
 
 // mountTables are the mount tables of the recording.
 type mountTables struct {
@@ -102,7 +103,8 @@ func (m *mountTables) steady(dev uint32, inside []byte) bool {
 }
 
 // walked tells whether the path that a record walked counts, and not that of
-// the mount table: mounts had changed, and the table of its time is not known.
+// the mount table: mounts had changed, and the table of its time is not known;
+// or the directory could not be looked up.
 func (j *joiner) walked(f *file, dir fan.Inode) bool {
 	if f.walk.n == 0 {
 		return false
@@ -113,14 +115,62 @@ func (j *joiner) walked(f *file, dir fan.Inode) bool {
 }
 
 // remounted returns the path that a text of a call means, if the mount table of
-// its time is not known. path is what the event in dir says.
+// its time is not known, or the directory of its event. path is what that says.
 func (j *joiner) remounted(c *call, side int, dir fan.Inode, path []byte, ok bool) ([]byte, bool) {
-	if c == nil || c.over > 0 || c.file[side].self.FS == 0 || !j.walked(&c.file[side], dir) {
+	if c == nil || c.over > 0 {
+		return path, ok
+	}
+	if !ok && !j.fs.Kept(dir.FS) { // it could not be looked up in time
+		j.rec.Inferred = true
+		return j.appendText(path[:0], c.proc, &c.file[side], j.now.get(c.text[side]))
+	}
+	if c.file[side].self.FS == 0 || !j.walked(&c.file[side], dir) {
+		return path, ok
+	}
+	if ok && c.file[side].self.FS == dir.FS && j.confirms(&c.file[side]) {
 		return path, ok
 	}
 	j.rec.Inferred = true
+	if _, known := j.graph.Path(dir); ok && !known {
+		return path, ok // where it was seen last
+	}
 	return j.appendText(path[:0], c.proc, &c.file[side], j.now.get(c.text[side]))
 }
+
+// confirms tells whether the directory that a call was relative to had the path
+// that the mount table says.
+func (j *joiner) confirms(base *file) bool {
+	inside, ok := j.graph.Path(base.self)
+	if !ok {
+		return false
+	}
+	fs := j.fs.Get(base.self.FS)
+	path := j.mounts.append(j.path[2][:0], fs.Mount.Dev, inside)
+	n := len(path)
+	path = ebpf.AppendPath(path, j.now.get(base.walk))
+	j.path[2] = path
+	return bytes.Equal(path[:n], path[n:])
+}
+
+// glimpse remembers the path of a directory that a record walked: it may be
+// unmounted before it can be looked up.
+func (j *joiner) glimpse(f *file) {
+	if f.walk.n == 0 || f.self.FS == 0 {
+		return
+	}
+	dir, path := f.self, ebpf.AppendPath(nil, j.now.get(f.walk))
+	if f.mode&unix.S_IFMT != unix.S_IFDIR {
+		dir = f.parent
+		path = path[:max(bytes.LastIndexByte(path, '/'), 1)]
+	}
+	if len(j.glimpses) > maxGlimpses || j.glimpses == nil {
+		j.glimpses = map[fan.Inode]string{}
+	}
+	j.glimpses[dir] = string(path)
+}
+
+// maxGlimpses bounds how many are kept.
+const maxGlimpses = 1 << 14
 
 // enter follows which processes are in other mount namespaces: in the order of
 // time, through calls that enter one and through forks.
@@ -237,25 +287,47 @@ func (r *Recorder) remount() ([]uint32, error) {
 			gone = append(gone, index)
 		}
 	}
-	if !r.opts.NoCalls {
-		return gone, nil
-	}
 	return gone, r.watchLate()
 }
 
-// watchLate watches what was mounted meanwhile. Without call records nothing
-// tells of what was done there before.
+// watchLate watches what was mounted meanwhile.
 func (r *Recorder) watchLate() error {
 	for _, shown := range r.table.Superblocks() {
 		m := shown[0]
-		if fan.Pseudo(m.Type) || r.group.Filesystems.ByDev(m.Dev) != 0 || r.unwatched[m.Dev] {
+		if fan.Pseudo(m.Type) || m.Type == "overlay" && !r.opts.NoCalls {
 			continue
 		}
-		if err := r.watchMount(m, r.join.graph); err != nil {
-			r.unwatched[m.Dev] = true
-			r.opts.Log.Debug().Err(err).Msg("a new mount")
+		if index := r.group.Filesystems.ByDev(m.Dev); index != 0 {
+			if r.group.Filesystems.Kept(index) || r.group.WatchAgain(index, m) {
+				continue
+			}
+			// The number of its device is that of another one now.
+			if err := r.leave([]uint32{index}); err != nil {
+				return err
+			}
 		}
-		r.missing = append(r.missing, fmt.Sprintf("%s (%s) was mounted while recording: what was done there at once is not known", m.Mountpoint, m.Type))
+		// In this order: the mark is what tells the tracker that there are events.
+		if err := r.tracker.Mark(m.Dev, howMarked(m.Type)|ebpf.WalkToo); err != nil {
+			return err
+		}
+		index, err := r.group.WatchLoosely(m)
+		if err == nil && r.unfit(r.group.Filesystems.Get(index)) != "" {
+			err = r.group.Unwatch(index)
+			index = 0
+		}
+		if err != nil {
+			r.opts.Log.Debug().Err(err).Msg("a new mount is not watched")
+		}
+		if err != nil || index == 0 {
+			if err := r.tracker.Unmark(m.Dev); err != nil {
+				return err
+			}
+			continue
+		}
+		r.root(index, r.join.graph)
+		if r.opts.NoCalls {
+			r.missing = append(r.missing, fmt.Sprintf("%s (%s) was mounted while recording: what was done there at once is not known", m.Mountpoint, m.Type))
+		}
 	}
 	return nil
 }

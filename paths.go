@@ -208,7 +208,8 @@ func (j *joiner) appendDir(dst []byte, dir fan.Inode) ([]byte, bool) {
 	}
 	inside, ok := j.graph.Path(dir)
 	if !ok {
-		return dst, false
+		path, ok := j.glimpses[dir]
+		return append(dst, path...), ok
 	}
 	n := len(dst)
 	dst = j.mounts.append(dst, fs.Mount.Dev, inside)

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -53,33 +55,32 @@ type Result struct {
 // A Recorder records one command. Its methods are for one goroutine, but for
 // Signal.
 type Recorder struct {
-	opts      Options
-	group     *fan.Group
-	tracker   *ebpf.Tracker
-	join      *joiner
-	out       func(*output.Record)
-	buf       []byte
-	notes     []string
-	mounts    []fan.Mount // the mount table as it was read last
-	table     *fan.MountTable
-	mountsFD  int               // tells when it changes
-	changed   bool              // it did
-	overlay   map[uint32]string // overlays that are known, by device: their options
-	unwatched map[uint32]bool   // late superblocks that cannot be watched
-	pid       int
-	pidfd     int // of the command, readable when it has ended
-	stop      int // an eventfd, readable after Stop
-	endedAt   time.Time
-	started   time.Time
-	ended     bool
-	grown     bool
-	busy      int           // items of the last epoch
-	slept     time.Duration // before it
-	status    syscall.WaitStatus
-	mu        sync.Mutex // for Signal: pid is the command's until ended
-	stats     Stats
-	missing   []string
-	retire    error
+	opts     Options
+	group    *fan.Group
+	tracker  *ebpf.Tracker
+	join     *joiner
+	out      func(*output.Record)
+	buf      []byte
+	notes    []string
+	mounts   []fan.Mount // the mount table as it was read last
+	table    *fan.MountTable
+	mountsFD int               // tells when it changes
+	changed  bool              // it did
+	overlay  map[uint32]string // overlays that are known, by device: their options
+	pid      int
+	pidfd    int // of the command, readable when it has ended
+	stop     int // an eventfd, readable after Stop
+	endedAt  time.Time
+	started  time.Time
+	ended    bool
+	grown    bool
+	busy     int           // items of the last epoch
+	slept    time.Duration // before it
+	status   syscall.WaitStatus
+	mu       sync.Mutex // for Signal: pid is the command's until ended
+	stats    Stats
+	missing  []string
+	retire   error
 }
 
 // bufSize is room for thousands of events; the largest has less than 1 KiB.
@@ -99,7 +100,7 @@ func New(opts Options) (*Recorder, error) {
 		}
 	}
 	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, stop: -1, mountsFD: -1, slept: opts.Epoch,
-		overlay: map[uint32]string{}, unwatched: map[uint32]bool{}}
+		overlay: map[uint32]string{}}
 	type loaded struct {
 		tracker *ebpf.Tracker
 		err     error
@@ -134,20 +135,36 @@ func New(opts Options) (*Recorder, error) {
 // tell tells the tracker that a filesystem is watched.
 func (r *Recorder) tell(index uint32) error {
 	fs := r.group.Filesystems.Get(index)
-	// A call tells the inode number: it must be in the events' handles as well.
-	why := ""
-	switch {
-	case r.opts.NoCalls:
-	case !fs.Decodes():
-		why = "its file handles are not known to say inode numbers"
-	case fs.Subvolumes() && !r.tracker.Subvolumes():
-		why = "the kernel does not describe its types, which tell subvolumes apart"
-	}
-	if why != "" {
+	if why := r.unfit(fs); why != "" {
 		r.note("%s (%s) is not watched by fanotify: %s", fs.Mount.Mountpoint, fs.Mount.Type, why)
 		return r.group.Unwatch(index)
 	}
-	return r.tracker.Mark(fs.Mount.Dev, fs.Subvolumes())
+	how := howMarked(fs.Mount.Type)
+	if !r.group.Filesystems.Kept(index) {
+		how |= ebpf.WalkToo
+	}
+	return r.tracker.Mark(fs.Mount.Dev, how)
+}
+
+// unfit returns why events of a filesystem cannot be joined with calls, which
+// tell inode numbers: these must be in the events' handles as well.
+func (r *Recorder) unfit(fs *fan.Filesystem) string {
+	switch {
+	case r.opts.NoCalls:
+	case !fs.Decodes():
+		return "its file handles are not known to say inode numbers"
+	case fs.Subvolumes() && !r.tracker.Subvolumes():
+		return "the kernel does not describe its types, which tell subvolumes apart"
+	}
+	return ""
+}
+
+// howMarked returns what the tracker must know of a type of filesystem.
+func howMarked(fstype string) uint32 {
+	if fstype == "btrfs" {
+		return ebpf.Subvolumes
+	}
+	return 0
 }
 
 // watch makes the fanotify group and marks every filesystem that can be.
@@ -168,6 +185,7 @@ func (r *Recorder) watch() error {
 	}
 	r.table = fan.NewMountTable(r.mounts)
 	graph := fan.NewGraph(graphSize)
+	busy := busyDevices(r.table)
 	var overlays []fan.Mount
 	for _, shown := range r.table.Superblocks() {
 		m := shown[0]
@@ -178,7 +196,14 @@ func (r *Recorder) watch() error {
 			overlays = append(overlays, m)
 			continue
 		}
-		if err := r.watchMount(m, graph); err != nil {
+		watch := r.group.WatchLoosely
+		if busy[m.Dev] {
+			watch = r.group.Watch
+		}
+		index, err := watch(m)
+		if err == nil {
+			r.root(index, graph)
+		} else {
 			if errors.Is(err, unix.EPERM) {
 				return err
 			}
@@ -216,18 +241,25 @@ func (r *Recorder) watch() error {
 	return nil
 }
 
-// watchMount marks the superblock of a mount.
-func (r *Recorder) watchMount(m fan.Mount, graph *fan.Graph) error {
-	index, err := r.group.Watch(m)
-	if err != nil {
-		return err
+// busyDevices returns the superblocks that nobody can unmount. Those are kept,
+// to be looked up at any time; of others records have the whole path.
+func busyDevices(table *fan.MountTable) map[uint32]bool {
+	busy := map[uint32]bool{}
+	for _, path := range []string{"/", "/usr", "/proc/self/cwd", "/proc/self/exe"} {
+		if real, err := os.Readlink(path); err == nil {
+			path = real
+		}
+		if m, ok := table.On([]byte(path)); ok {
+			busy[m.Dev] = true
+		}
 	}
-	root := r.group.Filesystems.Get(index).Mount.Root
-	if root == "/" {
-		root = ""
-	}
-	graph.AddRoot(r.group.Filesystems.Get(index).Root, root)
-	return nil
+	return busy
+}
+
+// root tells the graph the root directory of a filesystem.
+func (r *Recorder) root(index uint32, graph *fan.Graph) {
+	fs := r.group.Filesystems.Get(index)
+	graph.AddRoot(fs.Root, strings.TrimSuffix(fs.Mount.Root, "/"))
 }
 
 func (r *Recorder) note(format string, args ...any) {

@@ -259,7 +259,7 @@ func TestOpenedFileOfAnotherSuperblock(t *testing.T) {
 	dir, dev := tmpfs(t)
 	do(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o640))
 	w := newWitness(t, Options{})
-	do(t, w.Mark(dev, false))
+	do(t, w.Mark(dev, 0))
 	w.succeed(dir, "/bin/sh", "-c", ": <f")
 	if paths, _ := w.opened("f"); !slices.Equal(paths, []string{dir + "/f"}) {
 		t.Errorf("walked %q, want %s/f", paths, dir)
@@ -318,7 +318,7 @@ func TestMountCalls(t *testing.T) {
 // Once mounts have changed, a path is walked wherever it is, until the reader
 // has seen the new mount table.
 func TestWalkedAfterRemount(t *testing.T) {
-	dir, _ := tmpfs(t)
+	dir, dev := tmpfs(t)
 	do(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o640))
 	w := newWitness(t, Options{})
 	w.watch(dir)
@@ -356,6 +356,8 @@ func TestWalkedAfterRemount(t *testing.T) {
 	opens("seen", false)
 	w.succeed(dir, "/usr/bin/unshare", "-m", "/bin/sh", "-c", "mount -t tmpfs none m; umount m")
 	opens("after a mount in another namespace", false)
+	do(t, w.Mark(dev, WalkToo))
+	opens("if it was asked for", true)
 }
 
 // opened returns the walked path and the flags of each open of a name.

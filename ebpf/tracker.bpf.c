@@ -170,11 +170,12 @@ struct {
 	__type(value, __u64);
 } numbers SEC(".maps");
 
-/*
- * Superblocks whose events fanotify reports, by device, and whether they have
- * subvolumes; on others paths are walked here.
- */
-enum { MARKED = 1, MARKED_SUBVOLUMES };
+/* Superblocks whose events fanotify reports, by device; on others paths are walked here. */
+enum {
+	MARKED = 1,
+	MARKED_SUBVOLUMES = 2,
+	MARKED_WALK = 4, /* walk the path all the same */
+};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -534,7 +535,7 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 	ref->subvol = 0;
 	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
 	in = watched(sb, &ref->dev);
-	if (in == MARKED_SUBVOLUMES)
+	if (in & MARKED_SUBVOLUMES)
 		ref->subvol = subvolume(inode);
 	if (in && with_name) {
 		parent = GET(struct dentry, dentry, d_parent);
@@ -545,7 +546,7 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 		ref->name_len = put_name(len);
 		len += ref->name_len;
 	}
-	if (in && remounts == remounts_seen)
+	if (in && !(in & MARKED_WALK) && remounts == remounts_seen)
 		return len;
 	ref->walked = !in;
 	s->walk.len = len;

@@ -223,15 +223,17 @@ func (t *Tracker) AdoptChildren(yes bool) error {
 	return nil
 }
 
+// How a superblock is marked; MARKED_ in tracker.bpf.c.
+const (
+	Subvolumes = 2 // fill File.Subvol
+	WalkToo    = 4 // fill File.Walk, as where there is no mark
+)
+
 // Mark tells that the events of a superblock are reported otherwise, so that
 // call records need no path there while fanotify has a mark on it. dev is as
-// MkDev makes it; with subvolumes, File.Subvol is filled.
-func (t *Tracker) Mark(dev uint32, subvolumes bool) error {
-	value := uint32(1) // MARKED
-	if subvolumes {
-		value = 2 // MARKED_SUBVOLUMES
-	}
-	if err := t.maps.Marked.Put(dev, value); err != nil {
+// MkDev makes it; how is 0 or a sum of the constants above.
+func (t *Tracker) Mark(dev, how uint32) error {
+	if err := t.maps.Marked.Put(dev, 1|how); err != nil {
 		return fmt.Errorf("mark device %#x: %w", dev, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package fan
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -258,6 +259,27 @@ func openMount(m Mount) (int, error) {
 	}
 	return fd, nil
 }
+
+// openFilesystem opens a directory of a private mount of a filesystem through
+// which it can be marked.
+func openFilesystem(m Mount) (int, error) {
+	if m.Type == "btrfs" && m.Root != "/" {
+		return openTopLevel(m)
+	}
+	fd, err := openMount(m)
+	if err != nil || m.Type == "btrfs" { // whose subvolumes have devices of their own
+		return fd, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || unix.Major(st.Dev)<<20|unix.Minor(st.Dev) != m.Dev {
+		unix.Close(fd)
+		return -1, fmt.Errorf("open the mount on %s: %w", m.Mountpoint, errMoved)
+	}
+	return fd, nil
+}
+
+// errMoved is wrapped when something else is mounted in a place by now.
+var errMoved = errors.New("another filesystem is there")
 
 // openTopLevel opens the root directory of a btrfs of which only subvolumes are
 // mounted, through a mount that no path leads to: a superblock can be marked
