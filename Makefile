@@ -1,7 +1,10 @@
 # make            build bin/fanrec
 # make test       everything that CI runs; installs what it needs (Debian, Ubuntu)
 # make bench      what a recording costs, beside others
+# make -k soak    the long forms of all tests: some ten hours; figures in docs/soak.md
+# make test-kernels   the table of kernels and filesystems: Debian's kernels under qemu
 # make oracle CMD='make -j2' [COPY=DIR]   compare a recording with strace
+# make oracle-all [RUNS=10] compare recordings of many programs with strace, into docs/oracle.md
 # make generate   make the BPF objects again (needs clang)
 # make install    binary, manual page, completions below PREFIX
 
@@ -14,24 +17,25 @@ PURE        = . ./ebpf ./fan ./output ./proctree ./cmd/...
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount.
 PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs \
-	clang llvm libbpf-dev
+	clang llvm libbpf-dev qemu-system-x86 xz-utils
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 
 # Recording needs root, so most tests do.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
-.PHONY: all test deps lint unit race e2e workloads oracle bench bench-go fuzz generate install clean FORCE
+.PHONY: all test deps lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
 
 all: bin/fanrec
 
 bin/fanrec: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/fanrec
 
-test: deps bin/fanrec workloads lint unit race e2e
+test: deps bin/fanrec workloads kernels lint unit race e2e
 
-# Installs only what dpkg does not know to be there.
+# Installs only what dpkg does not know to be there; a program by another package's name will do.
 define install
-	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo $$p; done); \
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || \
+		command -v $$p >/dev/null || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		echo "installing" $$missing; \
 		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
@@ -39,10 +43,17 @@ define install
 endef
 
 deps:
-	$(call install,$(PACKAGES))
+	$(call install,$(PACKAGES) $$($(GO) run ./tests/oracle/cmd/oracle -fast -packages))
 
 workloads: deps
 	tests/workload/fetch.sh
+
+# Without them the test is skipped, but not in CI.
+kernels: deps
+	tests/kernels/fetch.sh || [ "$$CI" != true ]
+
+test-kernels: kernels
+	$(GO) test -count=1 -v -timeout 40m ./tests/kernels $(KERNELS_FLAGS)
 
 lint:
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:" $$bad; exit 1; }
@@ -63,6 +74,12 @@ oracle: bin/fanrec
 	$(call install,strace)
 	$(SUDO) $(GO) run ./tests/oracle/cmd/oracle -fanrec bin/fanrec $(if $(COPY),-copy $(COPY)) $(ORACLE_FLAGS) -- $(CMD)
 
+RUNS ?= 10
+oracle-all: bin/fanrec
+	$(call install,$$($(GO) run ./tests/oracle/cmd/oracle -packages))
+	tests/workload/fetch.sh
+	$(SUDO) $(GO) run ./tests/oracle/cmd/oracle -fanrec bin/fanrec -n $(RUNS) -programs '.*' -table docs/oracle.md $(ORACLE_FLAGS)
+
 bench: bin/fanrec
 	$(call install,$(BENCH_PACKAGES))
 	tests/workload/fetch.sh
@@ -71,11 +88,32 @@ bench: bin/fanrec
 bench-go:
 	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output
 
+# Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
+FUZZ      = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -timeout 0
 fuzz:
-	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./fan
-	$(GO) test -run '^$$' -fuzz FuzzDecodeProcess -fuzztime $(FUZZTIME) ./ebpf
-	$(GO) test -run '^$$' -fuzz FuzzDecodeCall -fuzztime $(FUZZTIME) ./ebpf
+	$(FUZZ) -fuzz '^FuzzDecode$$' ./fan
+	$(FUZZ) -fuzz '^FuzzMounts$$' ./fan
+	$(FUZZ) -fuzz '^FuzzDecodeProcess$$' ./ebpf
+	$(FUZZ) -fuzz '^FuzzDecodeCall$$' ./ebpf
+	$(FUZZ) -fuzz '^FuzzRing$$' ./ebpf
+	$(FUZZ) -fuzz '^FuzzFilemonReader$$' ./output
+
+SOAK_RUNS ?= 10
+MODELS    ?= 100000
+soak: soak-model soak-storm soak-oracle soak-fuzz
+
+soak-model:
+	$(GO) test -count=1 -timeout 0 -run TestModel -rapid.checks=$(MODELS) .
+
+soak-storm: bin/fanrec
+	$(SUDO) env FANREC=$(CURDIR)/bin/fanrec SOAK=1 $(GO) test -count=$(SOAK_RUNS) -timeout 0 ./tests/storm
+
+soak-oracle: bin/fanrec
+	for i in $$(seq $(SOAK_RUNS)); do $(MAKE) oracle-all || exit 1; done
+
+soak-fuzz:
+	$(MAKE) fuzz FUZZTIME=1h
 
 generate:
 	$(call install,clang llvm libbpf-dev)

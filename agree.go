@@ -156,36 +156,37 @@ func (j *joiner) since(o *op) (at int64, thread uint32, movable bool) {
 	return c.prev, c.TID, c.event >= 0 && (!j.maker(c) || c.op == ebpf.OpOpen && !c.made)
 }
 
-// agree moves calls until the names agree, as far as that can be had.
-func (j *joiner) agree() {
+// agree moves calls until the names agree, as far as that can be had. What is
+// not before limit may not be complete: what it lacks may still come.
+func (j *joiner) agree(limit int64) {
 	if !j.contested() {
 		return
 	}
-	for moves := 0; moves < 1000 && j.moveOne(); moves++ {
+	for moves := 0; moves < 1000 && j.moveOne(limit); moves++ {
 	}
 }
 
 // moveOne goes through the ops until one does not agree with those before it,
 // and moves it or one behind it.
-func (j *joiner) moveOne() bool {
+func (j *joiner) moveOne(limit int64) bool {
 	for i := range j.changers {
 		j.changers[i].known = false
 	}
 	for i := range j.ops {
+		complete := j.ops[i].key < limit
 		j.used = j.uses(j.used[:0], &j.ops[i])
 		for _, u := range j.used {
 			c := j.changerOf(u.place)
-			switch {
-			case !c.contested, !c.known:
-			case u.before != u.after && c.is == u.after:
-				// Somebody uses already what this makes.
-				if j.moveBack(i, u.place, u.after, true) {
-					return true
-				}
-			case !u.any && c.is != u.before:
-				if j.moveBack(i, u.place, u.before, false) || j.bringForward(i, u, c.is) {
-					return true
-				}
+			if !c.contested || !c.known {
+				continue
+			}
+			// Somebody uses already what this makes.
+			if u.before != u.after && c.is == u.after && j.moveBack(i, u.place, u.after, true) {
+				return true
+			}
+			if !u.any && c.is != u.before && (j.moveBack(i, u.place, u.before, false) ||
+				complete && (j.bringForward(i, u, c.is) || j.moveFree(i, u.place, u.before))) {
+				return true
 			}
 		}
 		for _, u := range j.used {
@@ -209,30 +210,43 @@ func (j *joiner) moveBack(i int, place uint64, file fan.Inode, used bool) bool {
 		for _, u := range j.uses(nil, &j.ops[k]) {
 			switch {
 			case u.place != place:
-			case used && u.before == file:
+			case used && u.before == file && (to < 0 || u.after == file):
 				to = k
-			case used || to >= 0 && u.after != file:
-				// Whoever replaced the name replaced something else.
-				return to >= 0 && used && j.moveOp(i, to, since)
-			case to >= 0:
-				return j.moveOp(i, to, since)
-			case u.any:
-				to = k
+			case used:
+				return to >= 0 && j.moveOp(i, to, since)
 			case u.before == file && u.after != file:
 				return j.moveOp(i, k, since)
+			case u.after == file:
+				return to >= 0 && j.moveOp(i, to, since)
+			case u.any:
+				to = k // if it is what was replaced
 			}
 		}
 	}
 	return to >= 0 && used && j.moveOp(i, to, since)
 }
 
+// moveFree moves an op in front of the one that made a file under the name: the
+// name was free then.
+func (j *joiner) moveFree(i int, place uint64, file fan.Inode) bool {
+	since, _, movable := j.since(&j.ops[i])
+	for k := i - 1; movable && k >= 0; k-- {
+		for _, u := range j.uses(nil, &j.ops[k]) {
+			if u.place == place && u.before == (fan.Inode{}) && u.after != file {
+				return j.moveOp(i, k, since)
+			}
+		}
+	}
+	return false
+}
+
 // bringForward moves an op that makes what another needs in front of that.
 func (j *joiner) bringForward(i int, need use, is fan.Inode) bool {
 	for k := i + 1; k < len(j.ops); k++ {
-		since, _, movable := j.since(&j.ops[k])
-		if !movable {
+		if j.ops[k].kind != opCall {
 			continue
 		}
+		since, _, _ := j.since(&j.ops[k])
 		for _, u := range j.uses(nil, &j.ops[k]) {
 			if u.place == need.place && u.after == need.before && (u.before == is || u.any) && j.moveOp(k, i, since) {
 				return true

@@ -58,7 +58,7 @@ func (j *joiner) emitProcess(p *process) {
 	case ebpf.Fork:
 		p.proc.Comm = string(j.now.get(p.comm))
 		if p.parent != nil {
-			p.proc.Exe = p.parent.Exe
+			p.proc.Exe, p.proc.Root = p.parent.Exe, p.parent.Root
 		}
 		if p.root || p.parent == nil {
 			return
@@ -75,6 +75,7 @@ func (j *joiner) emitProcess(p *process) {
 }
 
 func (j *joiner) emitExec(p *process) {
+	j.root = p.proc.Root
 	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
 	image, ok := j.appendFile(j.path[0][:0], &p.image)
 	j.path[0] = image
@@ -85,12 +86,20 @@ func (j *joiner) emitExec(p *process) {
 	if !bytes.Equal(p.proc.Exe, image) {
 		p.proc.Exe = bytes.Clone(image)
 	}
-	j.start(p.proc, p.UID, p.Time).Args = j.now.get(p.args)
+	r := j.start(p.proc, p.UID, p.Time)
+	if j.args {
+		r.Args = j.now.get(p.args)
+	}
 	j.setHandle(p.image.self)
 	j.say(output.Exec, output.NoOp, image, nil)
 	j.rec.Args = nil
 	if p.Flags&ebpf.Script != 0 {
 		j.emitLoaded(p, p.script, nil)
+		for _, i := range p.middle {
+			if i >= 0 {
+				j.emitLoaded(p, i, nil)
+			}
+		}
 	}
 	if p.Flags&ebpf.Interp != 0 {
 		j.emitLoaded(p, p.loader, &p.interp)
@@ -99,14 +108,11 @@ func (j *joiner) emitExec(p *process) {
 
 // script returns the path of a script as its text says.
 func (j *joiner) script(p *process) ([]byte, bool) {
-	path, ok := j.appendText(j.path[0][:0], p.proc, &p.base, j.now.get(p.filename))
-	if !ok {
-		return path, false
+	path, ok := j.appendTextIn(j.path[0][:0], &p.Header, &p.base, j.now.get(p.filename))
+	if ok {
+		path = append(path[:0], j.follow(path, &p.Header)...) // it may be called by a symbolic link
 	}
-	if real, ok := j.real(p.proc, path); ok { // it may be called by a symbolic link
-		path = append(path[:0], real...)
-	}
-	return path, true
+	return path, ok
 }
 
 // emitLoaded hands out the R of what the kernel opened for an exec: by its
@@ -121,7 +127,10 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 		j.setHandle(f.self)
 	case event >= 0:
 		e := &j.now.events[event]
-		if path, ok = j.shownScript(p, e); !ok {
+		if event == p.script {
+			path, ok = j.shownScript(p, e)
+		}
+		if !ok {
 			path, ok = j.at(j.path[0][:0], e)
 		}
 		j.setHandle(e.target)
@@ -144,18 +153,22 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 func (j *joiner) emitCall(c *call) {
 	j.start(c.proc, c.UID, c.Time)
 	c.proc.UID = c.UID
+	j.root = c.proc.Root
 	var e *event
 	if c.event >= 0 {
 		e = &j.now.events[c.event]
 		j.setHandle(e.target)
 		if j.maker(c) {
-			j.rec.Time = min(c.Time, e.bound) + j.clock
+			j.rec.Time = max(min(c.Time, e.bound), c.prev) + j.clock
 		}
 	}
 	switch c.op {
 	case ebpf.OpOpen:
 		j.emitOpen(c, e)
 	case ebpf.OpChdir:
+		if c.Flags&ebpf.Alone == 0 {
+			c.proc.Went, c.proc.Goer = c.Time, c.TID
+		}
 		if path, ok := j.appendFile(j.path[0][:0], &c.file[0]); ok {
 			j.path[0] = path
 			j.setHandle(c.file[0].self)
@@ -164,6 +177,9 @@ func (j *joiner) emitCall(c *call) {
 			j.unresolved()
 		}
 	case ebpf.OpChroot:
+		if path, ok := j.appendFile(nil, &c.file[0]); ok {
+			c.proc.Root = path
+		}
 	case ebpf.OpTruncate:
 		j.emitText(c, output.Write, output.Truncate)
 	case ebpf.OpMkdir:
@@ -187,12 +203,21 @@ func (j *joiner) emitCall(c *call) {
 
 func (j *joiner) emitOpen(c *call, e *event) {
 	f := &c.file[0]
+	if f.unnamed() && !c.blind() {
+		return
+	}
 	var path []byte
 	var ok bool
-	if e != nil && (c.over > 0 || !j.walked(f, cmp.Or(e.dir, e.target))) {
+	switch {
+	case e != nil && (c.over > 0 || !j.walked(f, cmp.Or(e.dir, e.target))):
 		path, ok = j.placed(j.path[0][:0], c, e)
 		path, ok = j.shown(c, 0, path, ok)
-	} else {
+	case c.blind():
+		if path, ok = j.appendTextIn(j.path[0][:0], &c.Header, &c.file[1], j.now.get(c.text[0])); ok {
+			path = append(path[:0], j.follow(path, &c.Header)...) // a symbolic link at the end, too
+		}
+		j.rec.Inferred = true
+	default:
 		path, ok = j.appendFile(j.path[0][:0], f)
 		j.setHandle(f.self)
 	}
@@ -201,8 +226,8 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		j.unresolved()
 		return
 	}
-	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE {
-		j.rememberTemporary(c, f, path)
+	if c.flags&unix.O_TMPFILE == unix.O_TMPFILE && !c.blind() {
+		j.rememberTemporary(f)
 	}
 	op := output.Open
 	if c.fmode&ebpf.FModeCreated != 0 {
@@ -217,6 +242,9 @@ func (j *joiner) emitOpen(c *call, e *event) {
 		j.say(output.Read, op, path, nil)
 	}
 	if write {
+		if e != nil {
+			j.noteWriter(writing{c.ID, e.target}, true)
+		}
 		j.say(output.Write, op, path, nil)
 	}
 }
@@ -248,18 +276,16 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 	if j.emitMerged(c, kind, op) {
 		return
 	}
-	path, ok := j.appendText(j.path[0][:0], c.proc, &c.file[0], j.now.get(c.text[0]))
+	path, ok := j.appendText(j.path[0][:0], c, 0)
+	if c.op == ebpf.OpTruncate {
+		path = j.follow(path, &c.Header)
+	}
 	j.path[0] = path
 	if !ok {
 		j.unresolved()
 		return
 	}
-	if c.op == ebpf.OpTruncate { // it follows a symbolic link at the end, too
-		if real, ok := j.real(c.proc, path); ok {
-			path = append(path[:0], real...)
-		}
-	}
-	j.rec.Inferred = true
+	j.rec.Inferred = c.text[0].n > 0 // else it was a descriptor, and the kernel side has its path
 	j.say(kind, op, path, nil)
 }
 
@@ -271,12 +297,15 @@ func (j *joiner) emitRename(c *call, e *event) {
 		return
 	}
 	if e == nil {
-		from, ok1 := j.appendText(j.path[0][:0], c.proc, &c.file[0], j.now.get(c.text[0]))
-		to, ok2 := j.appendText(j.path[1][:0], c.proc, &c.file[1], j.now.get(c.text[1]))
+		from, ok1 := j.appendText(j.path[0][:0], c, 0)
+		to, ok2 := j.appendText(j.path[1][:0], c, 1)
 		j.path[0], j.path[1] = from, to
 		if !ok1 || !ok2 {
 			j.unresolved()
 			return
+		}
+		if j.disk.same(from, to) {
+			return // hard links of one file: nothing was renamed
 		}
 		j.rec.Inferred = true
 		j.say(output.Rename, output.NoOp, from, to)
@@ -321,14 +350,19 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 		from = append(j.path[0][:0], j.now.get(c.merged[0])...)
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
-	case e != nil && (len(text) == 0 || bytes.HasPrefix(text, []byte("/proc/"))):
-		// linkat of a descriptor: what it was opened as, by its inode.
+	case e != nil && bytes.HasPrefix(text, []byte("/proc/")):
+		// A descriptor by a name that the kernel side does not understand: what
+		// was opened without a name is found by its inode.
 		from, ok = j.appendTemporary(j.path[0][:0], e.target)
-		if !ok {
-			from, ok = j.appendLinked(j.path[0][:0], c, text)
+		if ok {
+			break
 		}
+		fallthrough
 	default:
-		from, ok = j.appendLinked(j.path[0][:0], c, text)
+		from, ok = j.appendText(j.path[0][:0], c, 0)
+		if c.flags&unix.AT_SYMLINK_FOLLOW != 0 {
+			from = j.follow(from, &c.Header)
+		}
 	}
 	j.path[0] = from
 	var to []byte
@@ -342,7 +376,7 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 		to = append(j.path[1][:0], j.now.get(c.merged[1])...)
 		j.rec.Inferred = true
 	default:
-		to, ok2 = j.appendText(j.path[1][:0], c.proc, &c.file[1], j.now.get(c.text[1]))
+		to, ok2 = j.appendText(j.path[1][:0], c, 1)
 		j.rec.Inferred = true
 	}
 	j.path[1] = to
@@ -361,26 +395,10 @@ func (j *joiner) placed(dst []byte, c *call, e *event) ([]byte, bool) {
 	return j.at(dst, e)
 }
 
-// appendLinked appends the path of the file that a link call gave a name, where
-// no event tells it.
-func (j *joiner) appendLinked(dst []byte, c *call, text []byte) ([]byte, bool) {
-	if path := j.temporaries[c.ID]; path != "" && bytes.HasPrefix(text, []byte("/proc/")) {
-		return append(dst, path...), true
-	}
-	if len(text) == 0 {
-		return j.appendFile(dst, &c.file[0])
-	}
-	return j.appendText(dst, c.proc, &c.file[0], text)
-}
-
 // rememberTemporary remembers where a file without a name was made: a later
 // link gives it one.
-func (j *joiner) rememberTemporary(c *call, f *file, path []byte) {
+func (j *joiner) rememberTemporary(f *file) {
 	if f.self.FS == 0 {
-		if len(j.temporaries) > 1<<10 || j.temporaries == nil {
-			j.temporaries = map[ebpf.ID]string{}
-		}
-		j.temporaries[c.ID] = string(path)
 		return
 	}
 	if len(j.temporary) > 1<<12 {
@@ -399,9 +417,9 @@ func (j *joiner) appendTemporary(dst []byte, i fan.Inode) ([]byte, bool) {
 	return j.appendIn(dst, t.dir, []byte(t.name))
 }
 
-// emitEvent hands out what nobody but the event tells, and what others did to
-// directories.
-func (j *joiner) emitEvent(e *event) {
+// actor returns the process of an event that no call tells of, nil if it is not
+// of the tree or not known.
+func (j *joiner) actor(e *event) *proctree.Process {
 	p, shared := j.tree.Owner(e.pid, e.bound)
 	if p != nil && e.bound < p.Forked {
 		p = nil // whoever had the number before
@@ -410,6 +428,13 @@ func (j *joiner) emitEvent(e *event) {
 		j.faults.Ambiguous++
 		p = nil
 	}
+	return p
+}
+
+// emitEvent hands out what nobody but the event tells, and what others did to
+// directories.
+func (j *joiner) emitEvent(e *event) {
+	p := j.actor(e)
 	if p == nil || e.outside {
 		for _, bit := range [...]uint32{bitCreate, bitRename, bitDelete} {
 			if e.mask&bit != 0 {
@@ -433,7 +458,7 @@ func (j *joiner) emitEvent(e *event) {
 		return
 	}
 	if left&(bitCreate|bitOpen) != 0 || !j.calls && e.mask&(bitModify|bitClosed) != 0 {
-		j.inferOpen(e, left, path)
+		j.inferOpen(p, e, left, path)
 	}
 	if left&bitCreate != 0 {
 		j.apply(e, bitCreate)
@@ -449,7 +474,7 @@ func (j *joiner) emitEvent(e *event) {
 }
 
 // inferOpen says R or W of what was opened or made without a call record.
-func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
+func (j *joiner) inferOpen(p *proctree.Process, e *event, left uint32, path []byte) {
 	switch {
 	case left&bitCreate != 0 && e.mask&bitDir != 0:
 		j.say(output.Write, output.Mkdir, path, nil)
@@ -458,9 +483,9 @@ func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
 		if e.mask&bitOpen == 0 {
 			op = output.Mknod
 		}
-		j.sayWrite(e, op, path)
+		j.sayWrite(p, e, op, path)
 	case e.mask&(bitModify|bitClosed) != 0:
-		j.sayWrite(e, output.Open, path)
+		j.sayWrite(p, e, output.Open, path)
 	default:
 		j.say(output.Read, output.Open, path, nil)
 	}
@@ -468,7 +493,7 @@ func (j *joiner) inferOpen(e *event, left uint32, path []byte) {
 
 // sayWrite says that a process writes to a file. Without call records the
 // events of one open may be read apart, and each would say it again.
-func (j *joiner) sayWrite(e *event, op output.Op, path []byte) {
+func (j *joiner) sayWrite(p *proctree.Process, e *event, op output.Op, path []byte) {
 	if !j.calls {
 		w := writer{e.pid, e.target}
 		if _, told := j.wrote[w]; told && e.mask&bitOpen == 0 {
@@ -479,6 +504,7 @@ func (j *joiner) sayWrite(e *event, op output.Op, path []byte) {
 		}
 		j.wrote[w] = struct{}{}
 	}
+	j.noteWriter(writing{p.ID, e.target}, true)
 	j.say(output.Write, op, path, nil)
 }
 

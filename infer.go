@@ -20,6 +20,17 @@ func (e *event) held() bool {
 	return !e.outside && !e.done && !e.settled && e.unexplained() != 0
 }
 
+// awaits tells whether a call may still return that was merged into an event
+// of which all is released. Without the event it would be taken for one that
+// made a later event of the same name, and date that too early.
+func (j *joiner) awaits(e *event) bool {
+	if e.outside || !j.calls || j.closed-e.end > maybeTime {
+		return false
+	}
+	p, _ := j.tree.Owner(e.pid, e.end)
+	return p != nil && !(p.Exited && p.Exit <= j.closed) && (p.Replies <= e.end || p.Replies > j.closed)
+}
+
 // left returns the bits for which no call will come.
 func (e *event) left() uint32 { return e.unexplained() &^ e.maybe }
 
@@ -38,10 +49,13 @@ func (j *joiner) settle() {
 			continue
 		}
 		p, _ := j.tree.Owner(e.pid, j.closed)
+		last, _ := j.tree.Owner(e.pid, j.after)
 		waited := j.closed > e.end // calls of the time of the event have returned
 		switch {
 		case !j.calls, j.closed-e.end > holdTime, e.left() == 0 && j.closed-e.end > maybeTime:
 			e.settled = true
+		case p != last:
+			// The number is changing hands: wait until it has.
 		case p == nil:
 			// The pid belongs to somebody outside of the tree, and every call
 			// of who had it before has returned.
@@ -60,6 +74,10 @@ func (j *joiner) settle() {
 			// Opened for an execve that failed, or for one whose record has it.
 			e.claimed |= bitOpen | bitOpenExec
 		}
+		if e.settled && !e.outside && e.left() == bitOpen && e.mixed {
+			// Which of several threads made which event cannot be known.
+			e.claimed |= bitOpen
+		}
 		if e.settled && !e.outside && e.left() == 0 {
 			e.done = true
 		}
@@ -68,32 +86,52 @@ func (j *joiner) settle() {
 
 // decide places the calls of which it was not certain that they are in their
 // events, when no more calls can come that may have made these; with all, none
-// will. Each event was made by somebody: the latest calls that can be are taken.
+// will. Each event was made by somebody: the latest calls that can be are taken,
+// so a call waits for those behind it that wait.
 func (j *joiner) decide(all bool) {
+	j.round++
 	for i := len(j.now.calls) - 1; i >= 0; i-- {
 		c := &j.now.calls[i]
 		if !c.maybe {
 			continue
 		}
 		choice, wait := j.latest(c)
-		if c.maybe = wait && !all; c.maybe || choice < 0 {
+		if c.maybe = wait && !all; c.maybe {
+			j.rivals(c, func(e *event, _ int32) { e.awaited = j.round })
+			continue
+		}
+		if choice < 0 {
 			continue
 		}
 		e := &j.now.events[choice]
 		c.first = choice == c.event && e.maybes == 1 && c.Flags&ebpf.Alone != 0 && e.anchor == 0 && e.mask&(bitOpenExec|bitCreate) == 0
 		c.event = choice
+		c.made = c.op != ebpf.OpOpen && e.maybe&bitCreate != 0 && (c.op != ebpf.OpLink || e.comesFirst(c))
 		e.claimed |= e.maybe
-		at, thread := c.Time, c.TID
-		if c.Flags&ebpf.Alone == 0 {
-			// Calls of other threads may have changed places with it.
-			for k := range j.now.calls {
-				o := &j.now.calls[k]
-				if o.ID == c.ID && o.file[0].self == c.file[0].self && o.Time > at && possible(e, o.Time, o.prev) {
-					at, thread = o.Time, o.TID
-				}
-			}
+		at := c.Time
+		if e.mixed {
+			at = max(at, e.late) // calls of other threads may have changed places with it
 		}
-		e.seen(at, thread)
+		e.seen(at, c.TID)
+	}
+}
+
+// rivals calls fn for the events that a call of which it is not certain may be in.
+func (j *joiner) rivals(c *call, fn func(e *event, i int32)) {
+	key := &j.now.events[c.event]
+	consider := func(i int32) {
+		e := &j.now.events[i]
+		if e.pid == key.pid && e.target == key.target && e.dir == key.dir && e.maybe != 0 &&
+			bytes.Equal(j.now.get(e.name), j.now.get(key.name)) && e.possible(c.proc, c.Time, c.prev) {
+			fn(e, i)
+		}
+	}
+	if c.op != ebpf.OpOpen {
+		consider(c.event)
+		return
+	}
+	for i := j.targets.first(targetHash(key.pid, key.target)); i >= 0; i = j.now.events[i].nextTarget {
+		consider(i)
 	}
 }
 
@@ -101,26 +139,15 @@ func (j *joiner) decide(all bool) {
 // that the kernel would have merged a call into, and whether calls can still
 // come for one of them.
 func (j *joiner) latest(c *call) (choice int32, wait bool) {
-	key := &j.now.events[c.event]
 	choice = -1
-	consider := func(i int32) {
-		e := &j.now.events[i]
-		if e.pid != key.pid || e.target != key.target || e.dir != key.dir || e.maybe == 0 ||
-			!bytes.Equal(j.now.get(e.name), j.now.get(key.name)) || !possible(e, c.Time, c.prev) {
-			return
-		}
-		wait = wait || !e.settled && !e.done
+	// Not for ever: there is always one behind while a file is opened all the time.
+	patient := j.closed-c.Time < maybeTime
+	j.rivals(c, func(e *event, i int32) {
+		wait = wait || !e.settled && !e.done || patient && e.awaited == j.round
 		// The open of an exec needs no call.
 		if e.maybe&^e.claimed != 0 && e.mask&bitOpenExec == 0 {
 			choice = i
 		}
-	}
-	if c.op != ebpf.OpOpen {
-		consider(c.event)
-		return choice, wait
-	}
-	for i := j.targets.first(targetHash(key.pid, key.target)); i >= 0; i = j.now.events[i].nextTarget {
-		consider(i)
-	}
+	})
 	return choice, wait
 }

@@ -53,60 +53,67 @@ type joiner struct {
 	overlays overlays
 	emit     func(*output.Record)
 	retired  func(*proctree.Process)
-	// realDir resolves the symbolic links of a directory's path as it is now,
-	// for the few paths that are known only as a text.
-	realDir func([]byte) ([]byte, bool)
-	clock   int64 // to be added to CLOCK_MONOTONIC to get the time of day
-	calls   bool  // there are call records
-	handles bool  // fill Record.Handle
+	// disk is asked about the few paths that are known only as a text.
+	disk    disk
+	root    []byte // of the process whose call is handed out, empty if it is the usual one
+	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
+	calls   bool   // there are call records
+	handles bool   // fill Record.Handle
+	args    bool   // fill Record.Args
+	notes   uint32 // of bitModify and bitAttrib: what becomes records of its own
 
-	now, spare  pending
-	remap       []int32
-	targets     index
-	names       index
-	matched     bool   // what was sealed is matched
-	seq         uint64 // of the next event
-	depth       uint64 // mergeDepth, of which a test has less
-	begin       uint64 // place in the queue where the epoch began that seal ended
-	sealed      int    // so many events are in front of the last barrier
-	floor       int64  // a barrier was raised at this time, in front of what is read next
-	closed      int64  // every call that returned by then has its event among the sealed
-	after       int64  // all sealed events were queued before this time
-	ops         []op
-	changers    []changer // for agree
-	used        []use
-	born        map[fan.Inode]int32 // directories made in what is pending, by the event
-	moved       map[fan.Inode]int32 // and renamed, by the last event
-	lost        map[fan.Inode]bool  // directories that cannot be found
-	last        bool                // no more will come
-	forgot      bool                // a directory was forgotten that what comes next may need
-	asked       []fan.Inode         // by unknown
-	self        int32               // pid of the recorder
-	opened      []fan.Inode         // directories that it opened
-	whiteouts   map[string][]int32
-	temporaries map[ebpf.ID]string           // where fanotify does not watch: the last file without a name of a process
-	glimpses    map[fan.Inode]string         // where directories were seen, on filesystems that may be gone soon
-	mountNS     uint32                       // inode number of its mount namespace
-	remounts    []int64                      // calls that changed mounts in it, not yet looked at
-	strangers   map[uint32]*proctree.Process // who did in another namespace, likewise
-	foreign     bool                         // somebody was in another one
-	rec         output.Record
-	path        [3][]byte
-	faults      faults
-	events      int                 // events of the tree
-	zombies     []*proctree.Process // not yet retired though their exit is out
-	temporary   map[fan.Inode]place // files of O_TMPFILE that may get a name
-	wrote       map[writer]struct{} // without call records: who was seen to write what
+	now, spare pending
+	remap      []int32
+	targets    index
+	names      index
+	births     index
+	renames    []int32 // sealed events of the tree
+	chdirs     []int32 // calls of processes with several threads
+	matched    bool    // what was sealed is matched
+	seq        uint64  // of the next event
+	depth      uint64  // mergeDepth, of which a test has less
+	begin      uint64  // place in the queue where the epoch began that seal ended
+	sealed     int     // so many events are in front of the last barrier
+	floor      int64   // what is read next was queued after this time
+	closed     int64   // every call that returned by then has its event among the sealed
+	after      int64   // all sealed events were queued before this time
+	round      uint64  // of decide
+	ops        []op
+	replies    []reply
+	changers   []changer // for agree
+	used       []use
+	born       map[fan.Inode]int32          // directories made in what is pending, by the event
+	moved      map[fan.Inode]int32          // and renamed, by the last event
+	lost       map[fan.Inode]bool           // directories that cannot be found
+	last       bool                         // no more will come
+	forgot     bool                         // a directory was forgotten that what comes next may need
+	asked      []fan.Inode                  // by unknown
+	self       int32                        // pid of the recorder
+	opened     []fan.Inode                  // directories that it opened
+	whiteouts  map[string][]int32           // renames out of a workdir, by the new name
+	glimpses   map[fan.Inode]string         // where directories were seen, on filesystems that may be gone soon
+	mountNS    uint32                       // inode number of the recorder's mount namespace
+	remounts   []int64                      // calls that changed mounts in it, not yet looked at
+	strangers  map[uint32]*proctree.Process // who did in another namespace, likewise
+	foreign    bool                         // somebody was in another one
+	rec        output.Record
+	path       [3][]byte
+	faults     faults
+	events     int                 // events of the tree
+	zombies    []*proctree.Process // not yet retired though their exit is out
+	temporary  map[fan.Inode]place // files of O_TMPFILE that may get a name
+	wrote      map[writer]struct{} // without call records: who was seen to write what
+	writes     map[writing]bool    // with bitModify: who writes what; true: it opened it itself
 }
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
 		fs: fs, graph: graph, mounts: mountTables{now: mounts}, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{},
+		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
-		realDir: func([]byte) ([]byte, bool) { return nil, false },
+		disk:    noDisk{},
 	}
 }
 
@@ -127,12 +134,14 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		j.faults.Overflow++
 		return
 	}
-	outside := !j.tree.Had(uint32(ev.PID))
 	if ev.PID == j.self && mask&bitOpen != 0 && string(ev.Name) == "." {
 		if i := j.fs.Inode(&ev.Dir); i.FS != 0 && !slices.Contains(j.opened, i) {
 			j.opened = append(j.opened, i)
 		}
 	}
+	since, inside := j.tree.Since(uint32(ev.PID))
+	outside := !inside
+	j.floor = max(j.floor, since) // what is behind it in the queue is later, too
 	if outside && (mask&bitDir == 0 || mask&(bitCreate|bitDelete|bitRename) == 0) {
 		return
 	}
@@ -142,8 +151,16 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		}
 		return
 	}
+	if len(ev.Name) == 0 {
+		// Only the file itself is said: the kernel tells so of a change of the
+		// number of links, and of what has no name (any more).
+		if mask &^= bitModify | bitAttrib; mask&(explain|bitClosed) == 0 {
+			return
+		}
+	}
 	e := event{
-		seq: seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
+		note: mask & j.notes,
+		seq:  seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
 		dir: j.fs.Inode(&ev.Dir), newDir: j.fs.Inode(&ev.NewDir), target: j.fs.Inode(&ev.Target),
 	}
 	if e.dir.FS == 0 && e.target.FS == 0 {
@@ -204,7 +221,7 @@ func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
 
 // addProcess takes a process record.
 func (j *joiner) addProcess(r *ebpf.Process) {
-	p := process{Header: r.Header, kind: r.Kind, status: r.Status, script: -1, loader: -1}
+	p := process{Header: r.Header, kind: r.Kind, status: r.Status, script: -1, loader: -1, middle: noMiddle}
 	switch r.Kind {
 	case ebpf.Fork:
 		p.proc = j.tree.Fork(r)
@@ -251,6 +268,10 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 		j.glimpse(&c.file[i])
 		c.text[i] = j.now.put(r.Text[i])
 	}
+	if r.Stage != ebpf.Returned {
+		j.addRing(r, &c)
+		return true
+	}
 	j.now.calls = append(j.now.calls, c)
 	return true
 }
@@ -260,6 +281,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 // until after the barrier. sealed is how many of the pending events those are.
 func (j *joiner) seal(before, after int64, sealed int) {
 	j.sealed, j.closed, j.after = sealed, before, after
+	j.pair()
 	if !slices.IsSortedFunc(j.now.calls, byCallTime) {
 		slices.SortStableFunc(j.now.calls, byCallTime)
 	}
@@ -274,6 +296,7 @@ func (j *joiner) resolve(all bool) {
 	}
 	j.matched = true
 	j.match()
+	j.matchQuiet()
 	j.settle()
 	j.decide(all)
 	j.bound()
@@ -299,7 +322,7 @@ func (j *joiner) release(all bool) {
 	j.resolve(all)
 	limit := j.limit(all)
 	j.collect()
-	j.agree()
+	j.agree(limit)
 	for i := range j.ops {
 		// What follows a directory that must be looked up waits for that.
 		if j.ops[i].key >= limit || j.forgot {
@@ -313,7 +336,12 @@ func (j *joiner) release(all bool) {
 	if j.sealed < len(j.now.events) {
 		next = j.now.events[j.sealed].seq
 	}
-	j.remap = move(&j.spare, &j.now, j.begin, j.remap)
+	for i := range j.now.events {
+		if e := &j.now.events[i]; e.done {
+			e.kept = e.seq >= j.begin || j.awaits(e)
+		}
+	}
+	j.remap = move(&j.spare, &j.now, j.remap)
 	// Back again: one of the two stays as small as what survives.
 	j.now.replace(&j.spare)
 	j.spare.reset()

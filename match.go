@@ -6,6 +6,7 @@ import (
 
 	"fanrec/ebpf"
 	"fanrec/fan"
+	"fanrec/proctree"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,17 @@ func (x *index) bucket(hash uint64) uint64 { return hash & uint64(len(x.heads)-1
 
 func (x *index) first(hash uint64) int32 { return x.heads[x.bucket(hash)] }
 
+// add puts an event at the end of its chain and returns the one that was there.
+func (x *index) add(hash uint64, i int32) int32 {
+	b := x.bucket(hash)
+	last := x.tails[b]
+	if x.heads[b] < 0 {
+		x.heads[b], last = i, -1
+	}
+	x.tails[b] = i
+	return last
+}
+
 func mix(h, v uint64) uint64 {
 	h = (h ^ v) * 0x9e3779b97f4a7c15
 	return h ^ h>>29
@@ -57,41 +69,45 @@ func nameHash(seed uint64, name []byte) uint64 {
 }
 
 // build indexes the sealed events of the tree: by what was opened or made, and
-// by the name that was made, removed or renamed.
+// by the name that was made, removed or renamed. What was made is found for
+// other processes, too.
 func (j *joiner) build() {
 	j.targets.reset(2 * j.sealed)
 	j.names.reset(2 * j.sealed)
-	for i := range j.now.events[:j.sealed] {
-		e := &j.now.events[i]
-		e.nextTarget, e.nextName = -1, -1
+	j.births.reset(j.sealed)
+	j.renames = j.renames[:0]
+	for n := range j.now.events[:j.sealed] {
+		e, i := &j.now.events[n], int32(n)
+		e.nextTarget, e.nextName, e.nextBirth = -1, -1, -1
+		if e.mask&bitCreate != 0 {
+			if last := j.births.add(targetHash(0, e.target), i); last >= 0 {
+				j.now.events[last].nextBirth = i
+			}
+		}
 		if e.outside {
 			continue
 		}
 		if e.mask&(bitOpen|bitCreate) != 0 {
-			b := j.targets.bucket(targetHash(e.pid, e.target))
-			if j.targets.heads[b] < 0 {
-				j.targets.heads[b] = int32(i)
-			} else {
-				j.now.events[j.targets.tails[b]].nextTarget = int32(i)
+			if last := j.targets.add(targetHash(e.pid, e.target), i); last >= 0 {
+				j.now.events[last].nextTarget = i
 			}
-			j.targets.tails[b] = int32(i)
+		}
+		if e.mask&bitRename != 0 {
+			j.renames = append(j.renames, i)
 		}
 		// Kernel opens are looked for by name, too: a script's.
 		if e.mask&(bitCreate|bitDelete|bitRename|bitOpenExec) != 0 {
-			b := j.names.bucket(nameHash(uint64(e.pid), j.now.get(e.name)))
-			if j.names.heads[b] < 0 {
-				j.names.heads[b] = int32(i)
-			} else {
-				j.now.events[j.names.tails[b]].nextName = int32(i)
+			if last := j.names.add(nameHash(uint64(e.pid), j.now.get(e.name)), i); last >= 0 {
+				j.now.events[last].nextName = i
 			}
-			j.names.tails[b] = int32(i)
 		}
 	}
 }
 
 // match finds the event of every call and of every exec whose event must have
-// been read by now, in the order of time: what a call can have made belongs to
-// the earliest call that can have made it.
+// been read by now, each kind in the order of time: what a call can have made
+// belongs to the earliest call that can have made it. First comes what is beyond
+// doubt, as it leaves less to choose from.
 func (j *joiner) match() {
 	// Of what is later than the barrier some records may be missing.
 	calls := j.now.calls
@@ -101,37 +117,113 @@ func (j *joiner) match() {
 			break
 		}
 	}
+	j.see(calls)
+	j.enter(calls)
+	each := func(match func(*call)) {
+		for i := range calls {
+			if c := &calls[i]; !c.ready && c.Time <= j.closed && c.event < 0 {
+				match(c)
+			}
+		}
+	}
+	each(j.matchCreate)
+	j.raise()
+	// Renames have two texts to go by.
+	each(func(c *call) {
+		if c.op == ebpf.OpRename {
+			j.matchName(c, true)
+		}
+	})
+	j.raise()
+	each(func(c *call) { j.matchName(c, true) })
+	j.matchThrough(calls)
+	j.raise()
+	each(func(c *call) {
+		if c.over <= 0 {
+			j.matchName(c, false)
+		}
+	})
+	j.raise()
+	p := 0
+	each(func(c *call) {
+		p = j.matchExecs(p, c.Time)
+		if c.blind() {
+			j.matchSlot(c, true)
+		} else {
+			j.matchOpen(c)
+		}
+	})
+	j.matchExecs(p, j.closed)
+	each(func(c *call) {
+		if c.blind() {
+			j.matchSlot(c, false)
+		}
+	})
+	for i := range calls {
+		if c := &calls[i]; !c.ready && c.Time <= j.closed {
+			c.ready = true
+			if c.event >= 0 && !c.maybe {
+				j.place(c)
+			}
+		}
+	}
+}
+
+// raise makes use of what is known of the times after which events were queued:
+// what is behind one in the queue is later, too.
+func (j *joiner) raise() {
+	floor := int64(0)
+	for i := range j.now.events[:j.sealed] {
+		e := &j.now.events[i]
+		floor = max(floor, e.floor)
+		e.floor = floor
+	}
+}
+
+// see notes which record of a thread was before which.
+func (j *joiner) see(calls []call) {
+	j.chdirs = j.chdirs[:0]
 	p := 0
 	execs := func(until int64) {
 		for ; p < len(j.now.procs) && j.now.procs[p].Time <= until; p++ {
-			j.matchExec(&j.now.procs[p])
+			r := &j.now.procs[p]
+			if r.kind != ebpf.Exec || r.seen {
+				continue
+			}
+			// execve gives the thread that calls it the number of the first one.
+			alone := r.proc.Alone
+			r.seen = true
+			if r.prev, _ = r.proc.Saw(&r.Header); !alone {
+				r.prev = r.proc.Forked
+			}
 		}
 	}
 	for i := range calls {
 		c := &calls[i]
 		execs(c.Time)
 		if !c.seen {
-			c.prev, c.seen = c.proc.Saw(&c.Header), true
+			var sole bool
+			c.seen = true
+			if c.prev, sole = c.proc.Saw(&c.Header); !sole {
+				c.Flags &^= ebpf.Alone
+			}
 		}
-		if !c.ready && c.Time <= j.closed {
-			j.matchCall(c, true)
+		if c.op == ebpf.OpChdir && c.Flags&ebpf.Alone == 0 {
+			j.chdirs = append(j.chdirs, int32(i))
 		}
 	}
 	execs(j.after)
-	j.enter(calls)
-	j.matchThrough(calls)
-	// A path that a symbolic link is in tells less: it gets what is left.
-	for i := range calls {
-		if c := &calls[i]; !c.ready && c.Time <= j.closed {
-			c.ready = true
-			if c.event < 0 && c.over <= 0 {
-				j.matchCall(c, false)
-			}
-			if c.event >= 0 && !c.maybe {
-				j.place(c)
-			}
+}
+
+// matchExecs matches the execs from the p-th process record up to a time.
+func (j *joiner) matchExecs(p int, until int64) int {
+	for ; p < len(j.now.procs) && j.now.procs[p].Time <= until; p++ {
+		if r := &j.now.procs[p]; r.kind == ebpf.Exec && !r.ready {
+			j.matchExec(r)
+			r.ready = true
 		}
 	}
+	return p
 }
 
 // best is the outcome of a search among the events with one key.
@@ -166,30 +258,15 @@ func (b *best) certain(h *ebpf.Header) bool {
 	return b.count == 1 || b.free && b.event == b.first && h.Flags&ebpf.Alone != 0
 }
 
-// possible tells whether a call of a thread that returned at time at and whose
-// previous record is of time prev can be in an event.
-func possible(e *event, at, prev int64) bool { return at >= e.floor && prev <= e.end }
-
-// matchCall finds the event that a call made or was merged into; sure: only if
-// that is beyond doubt for a path.
-func (j *joiner) matchCall(c *call, sure bool) {
-	switch c.op {
-	case ebpf.OpChdir, ebpf.OpChroot, ebpf.OpTruncate, ebpf.OpMount:
-	case ebpf.OpOpen:
-		if sure {
-			j.matchOpen(c)
-		}
-	default:
-		j.matchName(c, sure)
-	}
+// possible tells whether a call or exec of a thread that was over at a time and
+// whose previous record is of time prev can be in an event.
+func (e *event) possible(p *proctree.Process, at, prev int64) bool {
+	return at >= e.floor && prev <= e.end && (e.owner == nil || e.owner == p)
 }
 
+// matchOpen finds the event of an open of a file that was there.
 func (j *joiner) matchOpen(c *call) {
-	if c.file[0].self.FS == 0 {
-		return
-	}
-	if c.fmode&ebpf.FModeCreated != 0 {
-		j.matchCreate(c)
+	if c.op != ebpf.OpOpen || c.file[0].self.FS == 0 || c.fmode&ebpf.FModeCreated != 0 {
 		return
 	}
 	if b := j.searchOpen(c); b.count > 0 {
@@ -203,9 +280,10 @@ const mergeDepth = 128
 
 func (j *joiner) searchOpen(c *call) best {
 	f := &c.file[0]
+	alone := c.Flags&ebpf.Alone != 0
 	merged := uint64(0) // events up to there in the queue would have been merged
 	first, exact, renamed := int32(-1), int32(-1), int32(-1)
-	known := false // the name is in an event before
+	moving := false // it was renamed meanwhile
 	var b best
 	for i := j.targets.first(targetHash(c.ID.TGID, f.self)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
@@ -213,22 +291,20 @@ func (j *joiner) searchOpen(c *call) best {
 			continue
 		}
 		same := e.dir == (fan.Inode{}) || e.dir == f.parent && bytes.Equal(j.now.get(e.name), j.now.get(f.name))
-		if same && !known && e.mask&bitCreate != 0 {
-			e.used(c.Time)
-		}
-		known = known || same
-		if e.mask&bitOpen == 0 || e.seq < merged || !possible(e, c.Time, c.prev) {
+		if e.mask&bitOpen == 0 || e.seq < merged || !e.possible(c.proc, c.Time, c.prev) {
 			continue
 		}
 		if first < 0 {
 			first = i
 		}
+		e.late, e.mixed = max(e.late, c.Time), e.mixed || !alone
 		// The open of an exec needs no call to explain it, and that of a new
-		// file is first of all that of the call which made the file.
-		claimed := (e.claimed|e.maybe)&bitOpen != 0 || e.mask&bitOpenExec != 0 || e.mask&bitCreate&^e.claimed != 0
+		// file is first of all that of the thread which made the file.
+		claimed := (e.claimed|e.maybe)&bitOpen != 0 || e.mask&bitOpenExec != 0 || !alone && e.mask&bitCreate&^e.claimed != 0
 		switch {
 		case !same:
 			// Another link, or it was renamed before the call returned.
+			moving = moving || j.renamedSince(e, f, c.prev)
 			if !claimed && e.mask&bitCreate == 0 && renamed < 0 {
 				renamed = i
 			}
@@ -243,6 +319,9 @@ func (j *joiner) searchOpen(c *call) best {
 		}
 		b.consider(i, 2, claimed)
 	}
+	if moving {
+		b.count, b.first = b.count+1, first
+	}
 	if renamed < 0 || renamed > b.event {
 		return b
 	}
@@ -252,25 +331,21 @@ func (j *joiner) searchOpen(c *call) best {
 	// Somebody must have made that event, too. One thread makes its events in
 	// the order of its calls.
 	switch {
-	case c.Flags&ebpf.Alone != 0 && exact >= 0:
+	case alone && exact >= 0:
 		return best{event: exact, first: first, count: 2}
-	case c.Flags&ebpf.Alone != 0, j.renamedSince(renamed, c.prev):
+	case alone, j.renamedSince(&j.now.events[renamed], f, c.prev):
 		return best{event: renamed, first: first, count: 2, free: true}
 	}
 	return b
 }
 
-// renamedSince tells whether the file of an event lost the name in it by a
-// rename of the tree that was not over at a time.
-func (j *joiner) renamedSince(i int32, at int64) bool {
-	e := &j.now.events[i]
-	for k := range j.now.calls {
-		c := &j.now.calls[k]
-		if c.op != ebpf.OpRename || c.event < 0 || c.Time <= at {
-			continue
-		}
-		o := &j.now.events[c.event]
-		if o.target == e.target && o.dir == e.dir && bytes.Equal(j.now.get(o.name), j.now.get(e.name)) {
+// renamedSince tells whether a file got its name by a rename of the tree that
+// was not over at a time, from the name in an event.
+func (j *joiner) renamedSince(e *event, f *file, at int64) bool {
+	for _, i := range j.renames {
+		o := &j.now.events[i]
+		if o.target == e.target && o.dir == e.dir && o.newDir == f.parent && (o.over == 0 || o.over > at) &&
+			bytes.Equal(j.now.get(o.name), j.now.get(e.name)) && bytes.Equal(j.now.get(o.to), j.now.get(f.name)) {
 			return true
 		}
 	}
@@ -282,25 +357,40 @@ func (j *joiner) renamedSince(i int32, at int64) bool {
 // another event if the queue was read between the two, or the file renamed.
 func (j *joiner) matchCreate(c *call) {
 	self := c.file[0].self
+	if c.op != ebpf.OpOpen || self.FS == 0 || c.fmode&ebpf.FModeCreated == 0 {
+		return
+	}
+	birth, open := int32(-1), int32(-1)
 	for i := j.targets.first(targetHash(c.ID.TGID, self)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid != c.ID.TGID || e.target != self || e.mask&bitCreate == 0 {
+		if e.pid != c.ID.TGID || e.target != self || !e.possible(c.proc, c.Time, c.prev) {
 			continue
 		}
-		if !possible(e, c.Time, c.prev) {
-			return
+		if birth < 0 && e.mask&bitCreate != 0 {
+			birth = i
 		}
-		bits := uint32(bitCreate)
-		if e.mask&^(e.claimed|e.maybe)&bitOpen != 0 {
-			bits |= bitOpen
+		e.late, e.mixed = max(e.late, c.Time), e.mixed || c.Flags&ebpf.Alone == 0
+		if open < 0 && e.mask&^(e.claimed|e.maybe)&bitOpen != 0 {
+			open = i
 		}
-		j.claim(c, i, bits, true)
-		if b := j.searchOpen(c); bits&bitOpen == 0 && b.free {
-			o := &j.now.events[b.event]
-			o.claimed |= bitOpen
+	}
+	if birth < 0 {
+		return
+	}
+	j.claim(c, birth, bitCreate, true)
+	switch e := &j.now.events[birth]; {
+	case open == birth:
+		e.claimed |= bitOpen
+	case open < 0:
+	case e.mask&bitOpen != 0:
+		// Another thread's open is in the first. One of the two is in each.
+		j.now.events[open].mixed = true
+	default:
+		o := &j.now.events[open]
+		o.claimed |= bitOpen
+		if !o.mixed {
 			o.seen(c.Time, c.TID)
 		}
-		return
 	}
 }
 
@@ -317,6 +407,12 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 		return
 	}
 	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
+	if c.made || bits&bitCreate != 0 && e.mask&bitDelete == 0 && e.claimed == 0 ||
+		e.mask&explain == bits && bits&(bitRename|bitDelete) != 0 && e.claimed == 0 && c.Flags&ebpf.Alone != 0 {
+		// It made the event: nothing of that can have been before the call began.
+		e.floor = max(e.floor, c.prev+1)
+	}
+	e.owner, e.over = c.proc, c.Time
 	e.claimed |= bits
 }
 
@@ -325,10 +421,10 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 func (j *joiner) place(c *call) {
 	e := &j.now.events[c.event]
 	if c.op == ebpf.OpLink {
-		c.made = e.anchor == 0 || e.anchor > c.prev
+		c.made = e.comesFirst(c)
 	}
 	switch bits := e.mask & explain; {
-	case e.anchor != 0 || e.maybe != 0:
+	case e.anchor != 0, e.maybe != 0, e.mixed && c.op == ebpf.OpOpen:
 	case c.Flags&ebpf.Alone == 0, c.over > 0:
 		// Another thread may be about to say that it opened it before; through
 		// an overlay no call says so.
@@ -341,11 +437,10 @@ func (j *joiner) place(c *call) {
 	e.seen(c.Time, c.TID)
 }
 
-// used notes that what an event made was used by then.
-func (e *event) used(at int64) {
-	if e.named == 0 || at < e.named {
-		e.named = at
-	}
+// comesFirst tells whether all else that is in an event may have come after a
+// link: it may be back to a name, but a new one is likelier.
+func (e *event) comesFirst(c *call) bool {
+	return !e.made && e.unexplained()&^bitCreate == 0 && (e.anchor == 0 || e.anchor > c.prev)
 }
 
 // seen notes that an event was there when a call or an exec of a thread was over.
@@ -385,8 +480,13 @@ func nameBits(op ebpf.Op) (bit, dir uint32, side int) {
 }
 
 // matchName finds the event of a call that makes, removes or renames a name.
+// sure: only if its path is beyond doubt. One that a symbolic link is in tells
+// less, and gets what is left.
 func (j *joiner) matchName(c *call, sure bool) {
 	bit, dir, side := nameBits(c.op)
+	if bit == 0 {
+		return
+	}
 	if c.text[side].n == 0 {
 		if !sure {
 			j.matchBlind(c, bit, dir)
@@ -406,8 +506,11 @@ func (j *joiner) matchName(c *call, sure bool) {
 	if c.op == ebpf.OpLink {
 		j.now.events[b.event].linked = true
 	}
-	if c.op == ebpf.OpRename && c.flags&unix.RENAME_EXCHANGE != 0 {
-		j.matchExchange(c)
+	if c.op == ebpf.OpRename {
+		j.back(&j.now.events[b.event])
+		if c.flags&unix.RENAME_EXCHANGE != 0 {
+			j.matchExchange(c)
+		}
 	}
 }
 
@@ -419,12 +522,37 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 			continue
 		}
 		score := j.scoreName(c, e, bit, dir, side)
-		if !possible(e, c.Time, c.prev) {
+		if !e.possible(c.proc, c.Time, c.prev) {
 			continue
+		}
+		if bit == bitCreate && c.op != ebpf.OpLink && c.Flags&ebpf.Alone == 0 && j.queuedBy(i, c.prev) {
+			continue // another thread's
 		}
 		b.consider(i, score, (e.claimed|e.maybe)&bit != 0)
 	}
 	return b
+}
+
+// queuedBy tells whether an event was in the queue at a time: something behind
+// it was done by then. It does not look far.
+func (j *joiner) queuedBy(i int32, at int64) bool {
+	const far = 64
+	for k := range j.now.events[i+1 : min(int(i)+far, j.sealed)] {
+		if e := &j.now.events[int(i)+1+k]; e.over != 0 && e.over <= at {
+			return true
+		}
+	}
+	return false
+}
+
+// back notes that a rename brought a file to a name that the process had
+// removed: it can remove it again.
+func (j *joiner) back(o *event) {
+	for i := j.names.first(nameHash(uint64(o.pid), j.now.get(o.to))); i >= 0; i = j.now.events[i].nextName {
+		if e := &j.now.events[i]; e.seq < o.seq && e.mask&bitDelete != 0 && e.target == o.target && e.dir == o.newDir && bytes.Equal(j.now.get(e.name), j.now.get(o.to)) {
+			e.linked = true
+		}
+	}
 }
 
 // scoreName tells how well an event fits a call, below 0 if it does not.
@@ -435,7 +563,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	// A new inode is made once, and a name is removed once: only a link can
 	// come back to both.
 	taken := (e.claimed | e.maybe) & bit
-	if bit == bitCreate && c.op != ebpf.OpLink && taken != 0 || bit == bitDelete && taken != 0 && !e.linked {
+	if c.op == ebpf.OpSymlink && e.mask&bitOpen != 0 || bit == bitCreate && c.op != ebpf.OpLink && taken != 0 || bit == bitDelete && taken != 0 && !e.linked {
 		return -1
 	}
 	text := j.now.get(c.text[side])
@@ -464,20 +592,37 @@ const sameDir = 4
 // what is pending, 0 to 2 if nothing speaks against it, -1 if it cannot.
 func (j *joiner) scoreDir(c *call, e *event, text []byte, base, dir fan.Inode) int {
 	part, _ := last(text)
-	none := 0
-	if c.Flags&ebpf.Alone != 0 && len(text) > 0 && text[0] != '/' {
+	none, absolute := 0, len(text) > 0 && text[0] == '/'
+	if c.Flags&ebpf.Alone != 0 && !absolute {
 		none = -1
 	}
-	if j.climb(part, base, dir, e, 0, none) == sameDir {
+	if !absolute && j.astray(c) {
+		base = fan.Inode{}
+	}
+	if j.climb(part, base, dir, e, 0, 0, none) == sameDir {
 		return sameDir
 	}
-	return min(j.climb(part, base, dir, nil, 0, none), sameDir-1)
+	return min(j.climb(part, base, dir, nil, 0, 0, none), sameDir-1)
+}
+
+// astray tells whether another thread may have gone elsewhere between what a
+// call did and its return, which says what its path was relative to.
+func (j *joiner) astray(c *call) bool {
+	if c.proc.Went > c.prev && c.proc.Goer != c.TID {
+		return true
+	}
+	for _, i := range j.chdirs {
+		if o := &j.now.calls[i]; o.proc == c.proc && o.TID != c.TID && o.Time > c.prev && o.Time < c.Time {
+			return true
+		}
+	}
+	return false
 }
 
 // climb goes up from a directory as a path says, until it gets to the directory
 // that the path begins at: by the names of when an event was queued, or without
-// one by all that there were.
-func (j *joiner) climb(part []byte, base, dir fan.Inode, e *event, steps, none int) int {
+// one by all that there were. up is how many ".." of the path are behind.
+func (j *joiner) climb(part []byte, base, dir fan.Inode, e *event, up, steps, none int) int {
 	var comp []byte
 	for {
 		for len(part) > 0 && part[len(part)-1] == '/' {
@@ -485,43 +630,54 @@ func (j *joiner) climb(part []byte, base, dir fan.Inode, e *event, steps, none i
 		}
 		cut := bytes.LastIndexByte(part, '/')
 		comp, part = part[cut+1:], part[:cut+1]
+		switch {
+		case string(comp) == "..":
+			up++
+			continue
+		case len(comp) > 0 && up > 0 && string(comp) != ".":
+			up--
+			continue
+		}
 		if string(comp) != "." {
 			break
 		}
 	}
-	if len(comp) == 0 {
-		switch {
-		case base.FS == 0:
-			return min(1+steps, 2)
-		case base == dir:
-			return sameDir
-		case steps == 0:
-			return none
-		}
-		return 0
-	}
-	// A symbolic link, "..", or another directory: nothing is certain.
 	score, found := min(1+steps, 2), false
 	var tried [4]fan.Inode // a directory is renamed within one mostly; each is climbed once
 	n := 0
-	j.places(dir, e, comp, func(parent fan.Inode) {
-		if n == len(tried) || slices.Contains(tried[:n], parent) {
+	try := func(part []byte, base, dir, next fan.Inode, up int) {
+		if n == len(tried) || slices.Contains(tried[:n], next) {
 			return
 		}
-		tried[n] = parent
+		tried[n] = next
 		n++
-		if s := j.climb(part, base, parent, e, steps+1, none); !found || s > score {
+		if s := j.climb(part, base, dir, e, up, steps+1, none); !found || s > score {
 			score, found = s, true
 		}
-	})
+	}
+	switch {
+	case len(comp) > 0:
+		// None: a symbolic link, or another directory. Nothing is certain.
+		j.places(dir, e, comp, func(parent fan.Inode) { try(part, base, parent, parent, 0) })
+	case base.FS == 0:
+	case up > 0:
+		j.places(base, e, nil, func(parent fan.Inode) { try(nil, parent, dir, parent, up-1) })
+	case base == dir:
+		return sameDir
+	case steps == 0:
+		return none
+	default:
+		return 0
+	}
 	return score
 }
 
-// places tells in which directory another one was under a name when an event
-// was queued, or without one, all in which it was in what is pending.
+// places tells in which directory another one was under a name, nil for any,
+// when an event was queued, or without one, all in which it was in what is
+// pending.
 func (j *joiner) places(dir fan.Inode, e *event, name []byte, in func(parent fan.Inode)) {
 	at := func(parent fan.Inode, is []byte) {
-		if bytes.Equal(is, name) {
+		if name == nil || bytes.Equal(is, name) {
 			in(parent)
 		}
 	}
@@ -545,7 +701,7 @@ func (j *joiner) places(dir fan.Inode, e *event, name []byte, in func(parent fan
 		at(next.dir, j.now.get(next.name))
 	} else if i, ok := j.born[dir]; ok {
 		at(j.now.events[i].dir, j.now.get(j.now.events[i].name))
-	} else if parent, is, ok := j.graph.Where(dir); ok && is == string(name) {
+	} else if parent, is, ok := j.graph.Where(dir); ok && (name == nil || is == string(name)) {
 		in(parent)
 	}
 }
@@ -555,7 +711,7 @@ func (j *joiner) places(dir fan.Inode, e *event, name []byte, in func(parent fan
 func (j *joiner) matchBlind(c *call, bit, dir uint32) {
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
-		if e.pid == c.ID.TGID && !e.outside && e.mask&bit != 0 && (e.claimed|e.maybe)&bit == 0 && e.mask&bitDir == dir && possible(e, c.Time, c.prev) {
+		if e.pid == c.ID.TGID && !e.outside && e.mask&bit != 0 && (e.claimed|e.maybe)&bit == 0 && e.mask&bitDir == dir && e.possible(c.proc, c.Time, c.prev) {
 			j.claim(c, int32(i), bit, false)
 			return
 		}
@@ -568,6 +724,7 @@ func (j *joiner) matchExchange(c *call) {
 	if i := j.otherHalf(e); i >= 0 {
 		o := &j.now.events[i]
 		o.claimed |= bitRename
+		o.over = c.Time
 		o.seen(c.Time, c.TID)
 		c.other = i
 	}
@@ -593,34 +750,31 @@ func (j *joiner) otherHalf(e *event) int32 {
 // matchExec claims the events of what the kernel opened for an exec: image,
 // script, and interpreters.
 func (j *joiner) matchExec(p *process) {
-	if p.kind == ebpf.Exec && !p.seen {
-		// execve gives the thread that calls it the number of the first one.
-		alone := p.proc.Alone
-		if p.prev, p.seen = p.proc.Saw(&p.Header), true; !alone {
-			p.prev = p.proc.Forked
-		}
-	}
-	if p.kind != ebpf.Exec || p.ready || p.Time > j.closed {
-		return
-	}
-	p.ready = true
 	j.claimLoaded(p, p.image.self)
 	if p.interp.self.FS != 0 {
 		j.claimLoaded(p, p.interp.self)
 	}
 	if p.Flags&ebpf.Script != 0 && p.script < 0 {
 		var b best
-		_, name := last(j.now.get(p.filename))
+		dir, name := last(j.now.get(p.filename))
 		for i := j.names.first(nameHash(uint64(p.ID.TGID), name)); i >= 0; i = j.now.events[i].nextName {
 			e := &j.now.events[i]
 			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.target != p.image.self &&
-				bytes.Equal(j.now.get(e.name), name) && possible(e, p.Time, p.prev) {
-				b.consider(i, 0, e.claimed&bitOpenExec != 0)
+				bytes.Equal(j.now.get(e.name), name) && e.possible(p.proc, p.Time, p.prev) {
+				score := 0
+				if fs := j.fs.Get(e.dir.FS); fs != nil && len(dir) > 0 && dir[0] == '/' {
+					score = j.climb(dir, fs.Root, e.dir, e, 0, 0, 0)
+				}
+				b.consider(i, score, e.claimed&bitOpenExec != 0)
 			}
+		}
+		if b.count == 0 { // it was executed by another name: a symbolic link, a descriptor
+			b = j.otherOpen(p)
 		}
 		if b.count > 0 {
 			p.script = b.event
 			j.loaded(p, &b)
+			j.matchMiddle(p)
 		}
 	}
 	if p.Flags&ebpf.Interp != 0 && p.interp.name.n == 0 && p.interp.walk.n == 0 && p.loader < 0 {
@@ -628,7 +782,7 @@ func (j *joiner) matchExec(p *process) {
 		var b best
 		for i := range j.now.events[:j.sealed] {
 			e := &j.now.events[i]
-			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && int32(i) != p.script && e.target != p.image.self && possible(e, p.Time, p.prev) {
+			if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && int32(i) != p.script && e.target != p.image.self && e.possible(p.proc, p.Time, p.prev) {
 				b.consider(int32(i), i, false)
 			}
 		}
@@ -639,15 +793,35 @@ func (j *joiner) matchExec(p *process) {
 	}
 }
 
-func (j *joiner) claimLoaded(p *process, target fan.Inode) {
+// otherOpen finds what the kernel opened for an exec beside image and
+// interpreter. If all that is was for an earlier exec, this one may have been
+// merged into it; but an absolute name can be resolved, and that is better.
+func (j *joiner) otherOpen(p *process) best {
 	var b best
+	for i := range j.now.events[:j.sealed] {
+		e := &j.now.events[i]
+		if e.pid == p.ID.TGID && e.mask&bitOpenExec != 0 && e.target != p.image.self && e.target != p.interp.self && e.possible(p.proc, p.Time, p.prev) {
+			b.consider(int32(i), 0, e.claimed&bitOpenExec != 0)
+		}
+	}
+	if !b.free && bytes.HasPrefix(j.now.get(p.filename), []byte("/")) && !bytes.HasPrefix(j.now.get(p.filename), []byte("/dev/fd/")) {
+		return best{}
+	}
+	return b
+}
+
+// claimLoaded returns the event of a file that the kernel opened, -1 if there
+// is none.
+func (j *joiner) claimLoaded(p *process, target fan.Inode) int32 {
+	b := best{event: -1}
 	for i := j.targets.first(targetHash(p.ID.TGID, target)); i >= 0; i = j.now.events[i].nextTarget {
 		e := &j.now.events[i]
-		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && possible(e, p.Time, p.prev) {
+		if e.pid == p.ID.TGID && e.target == target && e.mask&bitOpenExec != 0 && e.possible(p.proc, p.Time, p.prev) {
 			b.consider(i, 0, e.claimed&bitOpenExec != 0)
 		}
 	}
 	j.loaded(p, &b)
+	return b.event
 }
 
 // loaded notes that the kernel opened a file before the exec record.
@@ -657,6 +831,7 @@ func (j *joiner) loaded(p *process, b *best) {
 	}
 	e := &j.now.events[b.event]
 	e.claimed |= bitOpen | bitOpenExec
+	e.owner = p.proc
 	if b.certain(&p.Header) {
 		e.seen(p.Time, p.TID)
 	}

@@ -2,9 +2,12 @@ package fanrec
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"fanrec/ebpf"
 )
 
 // play does the steps of a script.
@@ -39,34 +42,61 @@ func (m *model) play(t *testing.T, script string) {
 	}
 }
 
-func TestX(t *testing.T) {
-	script, err := os.ReadFile(os.Getenv("SCRIPT"))
+// Histories that once came out wrong, shrunk.
+func TestHistories(t *testing.T) {
+	files, err := filepath.Glob("testdata/history/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no histories", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			m := playFile(t, file)
+			if m.verdict() != nil {
+				t.Error(m.story())
+			}
+		})
+	}
+}
+
+// TestPlay shows what becomes of one history, the file that HISTORY names:
+// what the joiner holds after each step of the recorder.
+func TestPlay(t *testing.T) {
+	file := os.Getenv("HISTORY")
+	if file == "" {
+		t.Skip("HISTORY names no file")
+	}
+	onRecord = func(m *model, st step) { m.show(t, st) }
+	defer func() { onRecord = nil }()
+	m := playFile(t, file)
+	t.Log(m.story())
+}
+
+func playFile(t *testing.T, file string) *model {
+	script, err := os.ReadFile(file)
 	if err != nil {
-		t.Skip()
+		t.Fatal(err)
 	}
 	m := newModel()
 	text, _, _ := strings.Cut(string(script), "---")
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "depth") {
-			continue
-		}
-		m.play(t, line)
-		if strings.HasPrefix(line, "rec") {
-			t.Log(line, m.stage, m.asked, "log", len(m.log), "closed", m.join.closed, "sealed", m.join.sealed)
-			for _, e := range m.join.now.events {
-				t.Logf("   event %d mask %x name %s dir %v target %v  claimed %x maybe %x anchor %d named %d bound %d begin %d end %d floor %d out %v done %v settled %v", e.seq, e.mask, m.join.now.get(e.name), e.dir, e.target, e.claimed, e.maybe, e.anchor, e.named, e.bound, e.begin, e.end, e.floor, e.outside, e.done, e.settled)
-			}
-			for _, c := range m.join.now.calls {
-				t.Logf("   call %d op %d prev %d %s %s event %d first %v ready %v", c.Time, c.op, c.prev, m.join.now.get(c.text[0]), m.join.now.get(c.text[1]), c.event, c.first, c.ready)
-			}
-			for _, o := range m.join.ops {
-				t.Logf("   op %+v", o)
-			}
-		}
-	}
+	m.play(t, text)
 	m.finish()
-	t.Log(m.verdict())
-	for i := range m.log {
-		t.Log(i, &m.log[i])
+	return m
+}
+
+func (m *model) show(t *testing.T, st step) {
+	j := m.join
+	t.Logf("%v: closed %d, sealed %d, asked %v, %d records", st, j.closed, j.sealed, m.asked, len(m.log))
+	for i := range j.now.events {
+		e := &j.now.events[i]
+		t.Logf("   event %d mask %x pid %d name %s to %s dir %v target %v claimed %x maybe %x anchor %d named %d bound %d begin %d end %d floor %d outside %v done %v settled %v mixed %v",
+			e.seq, e.mask, e.pid, j.now.get(e.name), j.now.get(e.to), e.dir, e.target, e.claimed, e.maybe, e.anchor, e.named, e.bound, e.begin, e.end, e.floor, e.outside, e.done, e.settled, e.mixed)
+	}
+	for i := range j.now.calls {
+		c := &j.now.calls[i]
+		t.Logf("   call %d op %d pid %d prev %d %s %s event %d first %v made %v maybe %v ready %v alone %v",
+			c.Time, c.op, c.ID.TGID, c.prev, j.now.get(c.text[0]), j.now.get(c.text[1]), c.event, c.first, c.made, c.maybe, c.ready, c.Flags&ebpf.Alone != 0)
+	}
+	for _, o := range j.ops {
+		t.Logf("   op %+v", o)
 	}
 }

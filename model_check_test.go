@@ -1,8 +1,8 @@
 package fanrec
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -54,6 +54,8 @@ type deed struct {
 	final     loc  // and another, when it returned
 	made      bool // it made an event; else it was merged into an earlier one, or makes none
 	event     simEvent
+	swapped   bool  // told by the name of another thread's open
+	threads   int   // of the process when it returned
 	prev      int64 // when its thread's last call returned
 	told      int   // records seen
 }
@@ -126,6 +128,11 @@ func newReplay(root *simInode) *replay {
 	r := &replay{root: root, names: map[place]*simInode{}}
 	r.start(root)
 	return r
+}
+
+// copy returns a replay that begins where this one is.
+func (r *replay) copy(s *sim, others []*deed) *replay {
+	return &replay{root: r.root, names: maps.Clone(r.names), where: slices.Clone(r.where), sim: s, others: others}
 }
 
 func key(dir *simInode, name string) place {
@@ -225,11 +232,14 @@ func (r *replay) allows(d *deed) string {
 		if w.dir == r.root && w.need == r.root || w.need.isDir() && w.to == nil && !w.gone {
 			return "" // opened by itself: it may be removed
 		}
+		if w.other != nil {
+			if at(w.dir, w.name) == nil || at(w.to, w.toName) == nil {
+				return "it exchanges with what is not there"
+			}
+			return ""
+		}
 		if at(w.dir, w.name) != w.need && (d.final.dir == nil || at(d.final.dir, d.final.name) != w.need) {
 			return "it needs a name that is not there"
-		}
-		if w.other != nil && at(w.to, w.toName) != w.other {
-			return "it exchanges with what is not there"
 		}
 	}
 	return ""
@@ -274,8 +284,12 @@ func (r *replay) do(d *deed) {
 	case w.need == nil:
 	case w.gone:
 		r.set(w.dir, w.name, nil)
+	case w.other != nil:
+		a, b := r.names[key(w.dir, w.name)], r.names[key(w.to, w.toName)]
+		r.set(w.dir, w.name, b)
+		r.set(w.to, w.toName, a)
 	case w.to != nil:
-		r.set(w.dir, w.name, w.other)
+		r.set(w.dir, w.name, nil)
 		r.set(w.to, w.toName, w.need)
 	}
 }
@@ -297,15 +311,19 @@ func (r *replay) settleOthers(d *deed, all bool) {
 
 // rival tells whether a deed that made an event may as well have been merged
 // into an earlier one, for all that can be known: that was still being read
-// when the thread had told of what it did before, or too far away in the queue.
+// when the thread had told of what it did before, or too far away in the queue,
+// or another thread may have made it.
 func (r *replay) rival(d *deed) bool {
+	if d.step.op != doOpen || d.does.make != nil {
+		return false
+	}
 	for i := range r.sim.taken {
 		e := &r.sim.taken[i]
 		if e.read >= d.prev && e.sameKey(&d.event) && e.serial < d.event.serial {
 			return true
 		}
 	}
-	return d.event.twin
+	return d.event.twin || d.threads > 1
 }
 
 // next does one thing more that others may have done before a deed.
@@ -320,10 +338,12 @@ func (r *replay) next(d *deed) bool {
 	return true
 }
 
-// check compares a log with the truth.
-func check(r *replay, deeds []*deed, log []told) error {
+// check compares a log with the truth. before says which of two deeds is tried
+// first, if a record can be of either.
+func check(r *replay, deeds []*deed, log []told, before func(a, b *deed) int) error {
 	byProc := map[uint64][]*deed{}
 	for _, d := range deeds {
+		d.told = 0
 		byProc[d.proc.id.Start] = append(byProc[d.proc.id.Start], d)
 	}
 	order := make([]*deed, 0, len(log))
@@ -333,13 +353,14 @@ func check(r *replay, deeds []*deed, log []told) error {
 		if n := len(order); n > 0 && order[n-1].told < len(order[n-1].wants) {
 			candidates = order[n-1:]
 		}
-		d, why := find(r, candidates, rec)
+		d, why := find(r, candidates, rec, before)
 		if d == nil {
 			return fmt.Errorf("record %d, %v, is not true: %s", i, rec, why)
 		}
 		d.told++
 		if d.told == 1 {
-			if why := r.allows(d); why != "" && !r.late(d) {
+			d.swapped = r.swapped(d, rec)
+			if why := r.allows(d); why != "" && !r.late(d) && !d.swapped {
 				return fmt.Errorf("record %d, %v: %s", i, rec, why)
 			}
 			order = append(order, d)
@@ -357,7 +378,7 @@ func check(r *replay, deeds []*deed, log []told) error {
 	var which *deed
 	for i := len(order) - 1; i >= 0; i-- {
 		d := order[i]
-		if least < d.entry {
+		if least < d.entry && !r.sim.reused && !r.long(which) && !r.long(d) && !d.swapped && !which.swapped {
 			return fmt.Errorf("%v stands before %v, which was over when it began", d, which)
 		}
 		if d.exit < least {
@@ -373,19 +394,54 @@ func (r *replay) fits(d *deed, rec *told) func(late bool) string {
 	return func(late bool) string {
 		w := &d.wants[d.told]
 		path, target := r.path(w.path), r.path(w.target)
-		if (path != rec.path && rec.path != r.path(d.other) && rec.path != r.path(d.final)) || (target != rec.target && rec.target != r.path(d.otherTo)) {
+		if (path != rec.path && rec.path != r.path(d.other) && rec.path != r.path(d.final) && !r.swapped(d, rec)) || (target != rec.target && rec.target != r.path(d.otherTo)) {
 			return fmt.Sprintf("%v has the path %s", d, strings.TrimSpace(path+" "+target))
 		}
-		if s := r.allows(d); d.told == 0 && s != "" && !(late && r.late(d)) {
+		if s := r.allows(d); d.told == 0 && s != "" && !(late && r.late(d)) && !r.swapped(d, rec) {
 			return fmt.Sprintf("%v: %s", d, s)
 		}
 		return ""
 	}
 }
 
-// find returns the deed that a record tells of: of those that it may be, the
-// one that was over first.
-func find(r *replay, deeds []*deed, rec *told) (*deed, string) {
+// swapped tells whether a record of an open has the name that another thread
+// opened the same file by at the same time: the events do not say which thread
+// made which.
+func (r *replay) swapped(d *deed, rec *told) bool {
+	if d.step.op != doOpen {
+		return false
+	}
+	for _, o := range r.sim.deeds {
+		if o.proc == d.proc && o.thread != d.thread && o.step.op == doOpen && o.inode() == d.inode() && o.entry < d.exit && d.entry < o.exit &&
+			(rec.path == r.path(o.wants[0].path) || rec.path == r.path(o.other) || rec.path == r.path(o.final)) {
+			return true
+		}
+	}
+	return false
+}
+
+// inode is what a deed made or used.
+func (d *deed) inode() *simInode {
+	if d.does.make != nil {
+		return d.does.make
+	}
+	return d.does.need
+}
+
+// long tells whether a call was under way over several epochs: the event that
+// it was merged into is then no longer known when it returns.
+func (r *replay) long(d *deed) bool {
+	n := 0
+	for _, at := range r.sim.barriers {
+		if d.entry <= at && at <= d.exit {
+			n++
+		}
+	}
+	return !d.made && n > 1
+}
+
+// find returns the deed that a record tells of.
+func find(r *replay, deeds []*deed, rec *told, before func(a, b *deed) int) (*deed, string) {
 	why := "nothing like it is left to be told"
 	var like [8]*deed
 	var seen [8]*simThread // each thread's deeds come one after the other
@@ -397,12 +453,12 @@ func find(r *replay, deeds []*deed, rec *told) (*deed, string) {
 		seen[threads] = d.thread
 		threads++
 		w := &d.wants[d.told]
-		if w.kind == rec.kind && w.op == rec.op && w.child == rec.child && w.inferred == rec.inferred && (rec.kind != output.Exit || rec.code == 3) {
+		if w.kind == rec.kind && w.op == rec.op && w.child == rec.child && (w.inferred == rec.inferred || w.op == output.Loader) && (rec.kind != output.Exit || rec.code == 3) {
 			like[n] = d
 			n++
 		}
 	}
-	slices.SortFunc(like[:n], func(a, b *deed) int { return cmp.Compare(a.exit, b.exit) })
+	slices.SortFunc(like[:n], before)
 	for _, d := range like[:n] {
 		// First with what others had done by then; if that does not fit, with
 		// as little of it as can be, and more and more.

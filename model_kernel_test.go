@@ -119,6 +119,7 @@ type sim struct {
 	deeds    []*deed // by processes of the tree
 	others   []*deed // by others, which change names
 	replaced bool    // a directory was renamed over another
+	reused   bool    // a pid was
 	pushed   int
 	taken    []simEvent // that were read
 	barriers []int64    // when they were raised
@@ -341,6 +342,7 @@ func (s *sim) spawn(parent *simProc, again bool) *simThread {
 	p.id.Start = s.starts
 	if n := len(s.pids); again && n > 0 {
 		p.id.TGID = s.pids[n-1]
+		s.reused = true
 		s.pids = s.pids[:n-1]
 	} else {
 		p.id.TGID = s.nextPID
@@ -644,8 +646,8 @@ func (s *sim) rename(t *simThread) bool {
 	}
 	w := want{kind: output.Rename, path: loc{dir: from, name: name}, target: loc{dir: to, name: toName}}
 	if over != nil && over.inode == d.inode {
-		if c.step.a != c.step.b {
-			return false // no text would tell it from a rename through a symbolic link
+		if c.step.a != c.step.b || c.step.a[0] != '/' {
+			return false // nothing would tell it from a rename through a symbolic link, or from where the directory moved
 		}
 		w.inferred = true
 		// Two names of one file: it succeeds, does nothing and tells nobody, so
@@ -696,6 +698,7 @@ func (s *sim) reply(t *simThread) {
 	s.end(t)
 	h := s.head(t)
 	c.deed.exit, t.told = h.Time, h.Time
+	c.deed.threads = t.proc.threads
 	if !t.proc.tree {
 		return
 	}

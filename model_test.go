@@ -3,7 +3,6 @@ package fanrec
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -97,7 +96,7 @@ func (m *model) randomStep(d draws) {
 	case doSymlink:
 		st.a, st.b = "/a", m.someName(d, t, false)
 	case doRename, doExchange:
-		st.a, st.b = m.someName(d, t, true), m.someName(d, t, d.oneIn(2) || st.op == doExchange)
+		st.a, st.b = m.somePath(d, t, true, st.op == doRename), m.somePath(d, t, d.oneIn(2) || st.op == doExchange, st.op == doRename)
 	case doLink:
 		st.a, st.b = m.somePath(d, t, true, false), m.someName(d, t, false)
 	case doFork:
@@ -110,7 +109,10 @@ func (m *model) randomStep(d draws) {
 	case doExec:
 		st.a = [...]string{"/sh", "/ld", "/a/x"}[d.n(3)]
 		if d.oneIn(4) {
-			st.a = m.someName(d, t, true)
+			st.a = m.somePath(d, t, true, false)
+			if st.a[0] != '/' {
+				return // its event may be gone before it is over
+			}
 		}
 	}
 	if !m.fair(t, st) {
@@ -197,9 +199,8 @@ func (m *model) fair(t *simThread, st step) bool {
 }
 
 // modelChecks is how many histories TestModel tries, always the same ones;
-// -short has fewer. -rapid.checks=N tries N new ones: of those it still finds
-// one in some 15,000 that is not right (docs/todo.md).
-const modelChecks = 8000
+// -short has fewer. -rapid.checks=N tries N new ones.
+const modelChecks = 100_000
 
 func TestModel(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
@@ -213,34 +214,72 @@ func TestModel(t *testing.T) {
 		defer f.Value.Set(f.DefValue)
 		defer seed.Value.Set(seed.DefValue)
 	}
-	flag.Set("rapid.nofailfile", "true") // a failure becomes a script in TestJoin
+	// A failure becomes a script in testdata/history, which shrinks better than choices.
+	flag.Set("rapid.nofailfile", "true")
+	flag.Set("rapid.shrinktime", "0s")
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel()
-		defer func() {
-			if e := recover(); e != nil {
-				m.tell(t)
-				panic(e)
-			}
-		}()
 		m.history(draws{t})
 		if err := m.verdict(); err != nil {
-			m.tell(t)
-			t.Fatal(err)
+			t.Fatalf("%v\n%s", err, m.shrink().story())
 		}
 	})
 }
 
-// tell writes the history down.
-func (m *model) tell(t *rapid.T) {
-	if os.Getenv("MODEL_TELL") == "" {
-		return
+// again does the steps of a history anew.
+func (m *model) again(steps []step) *model {
+	n := newModel()
+	n.sim.depth, n.sim.jitter, n.sim.split = m.sim.depth, m.sim.jitter, m.sim.split
+	n.join.depth = m.join.depth
+	for _, st := range steps {
+		if st.who < len(n.sim.threads) {
+			n.do(st)
+		}
 	}
+	n.finish()
+	return n
+}
+
+// shrink returns a history with as few steps as can be that is not right, either.
+func (m *model) shrink() *model {
+	short := m
+	steps := m.given
+	for size := len(steps) / 2; size > 0; {
+		cut := false
+		for i := 0; i+size <= len(steps); {
+			without := slices.Concat(steps[:i], steps[i+size:])
+			if n := m.again(without); n.verdict() != nil {
+				steps, short, cut = without, n, true
+			} else {
+				i++
+			}
+		}
+		if !cut {
+			size /= 2
+		}
+	}
+	short.given = steps
+	return short
+}
+
+// story is the history, a script for testdata/history, and behind it what is
+// true, and the log.
+func (m *model) story() string {
 	var b strings.Builder
 	s := m.sim
-	fmt.Fprintf(&b, "depth %d jitter %v split %v\n", s.depth, s.jitter, s.split)
-	for _, st := range m.steps {
+	if s.depth < 1<<30 {
+		fmt.Fprintln(&b, "depth", s.depth)
+	}
+	if s.jitter {
+		fmt.Fprintln(&b, "jitter")
+	}
+	if s.split {
+		fmt.Fprintln(&b, "split")
+	}
+	for _, st := range m.given {
 		fmt.Fprintln(&b, st)
 	}
+	fmt.Fprintln(&b, "---", m.verdict())
 	fmt.Fprintln(&b, "--- truth")
 	for _, d := range s.deeds {
 		fmt.Fprintln(&b, d)
@@ -253,5 +292,5 @@ func (m *model) tell(t *rapid.T) {
 	for i := range m.log {
 		fmt.Fprintln(&b, i, &m.log[i])
 	}
-	os.WriteFile(os.Getenv("MODEL_TELL"), []byte(b.String()), 0o644)
+	return b.String()
 }

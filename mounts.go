@@ -122,7 +122,7 @@ func (j *joiner) remounted(c *call, side int, dir fan.Inode, path []byte, ok boo
 	}
 	if !ok && !j.fs.Kept(dir.FS) { // it could not be looked up in time
 		j.rec.Inferred = true
-		return j.appendText(path[:0], c.proc, &c.file[side], j.now.get(c.text[side]))
+		return j.appendText(path[:0], c, side)
 	}
 	if c.file[side].self.FS == 0 || !j.walked(&c.file[side], dir) {
 		return path, ok
@@ -134,7 +134,7 @@ func (j *joiner) remounted(c *call, side int, dir fan.Inode, path []byte, ok boo
 	if _, known := j.graph.Path(dir); ok && !known {
 		return path, ok // where it was seen last
 	}
-	return j.appendText(path[:0], c.proc, &c.file[side], j.now.get(c.text[side]))
+	return j.appendText(path[:0], c, side)
 }
 
 // confirms tells whether the directory that a call was relative to had the path

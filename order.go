@@ -1,6 +1,7 @@
 package fanrec
 
 import (
+	"bytes"
 	"math"
 	"slices"
 
@@ -23,6 +24,7 @@ const (
 	opCall opKind = iota
 	opProcess
 	opEvent // by a process outside of the tree, or without a call
+	opNote  // what else an event tells: that a file was written to
 )
 
 const noTie = math.MaxUint64
@@ -68,28 +70,45 @@ func (j *joiner) bound() {
 	}
 }
 
-// witness notes when the directories that were made were first named by a
-// record: they were there by then.
+// witness notes when what was made was first used: it was there by then.
 func (j *joiner) witness() {
-	if len(j.born) == 0 {
-		return
-	}
-	name := func(i fan.Inode, at int64) {
-		if b, ok := j.born[i]; ok {
-			j.now.events[b].used(at)
-		}
-	}
 	for i := range j.now.calls {
 		if c := &j.now.calls[i]; !c.done {
-			name(c.file[0].self, c.Time)
-			name(c.file[0].parent, c.Time)
-			name(c.file[1].self, c.Time)
+			seq := uint64(math.MaxUint64)
+			if c.event >= 0 {
+				seq = j.now.events[c.event].seq
+			}
+			j.noteUsed(&c.file[0], c.Time, seq)
+			j.noteUsed(&c.file[1], c.Time, seq)
 		}
 	}
 	for i := range j.now.procs {
 		if p := &j.now.procs[i]; !p.done && p.kind == ebpf.Exec {
-			name(p.image.parent, p.Time)
-			name(p.interp.parent, p.Time)
+			j.noteUsed(&p.image, p.Time, math.MaxUint64)
+			j.noteUsed(&p.interp, p.Time, math.MaxUint64)
+		}
+	}
+}
+
+// noteUsed notes that a file and the directory that it is in were there at a
+// time, seen by a call that is in the event of place seq in the queue.
+func (j *joiner) noteUsed(f *file, at int64, seq uint64) {
+	for _, self := range [...]fan.Inode{f.self, f.parent} {
+		if self.Ino == 0 {
+			continue
+		}
+		for i := j.births.first(targetHash(0, self)); i >= 0; i = j.now.events[i].nextBirth {
+			e := &j.now.events[i]
+			if e.target != self || at < e.floor {
+				continue
+			}
+			// Of a file only if it is that name that was used, and not before.
+			if e.mask&bitDir != 0 || self == f.self && seq >= e.seq && e.dir == f.parent && bytes.Equal(j.now.get(e.name), j.now.get(f.name)) {
+				if e.named == 0 || at < e.named {
+					e.named = at
+				}
+				break
+			}
 		}
 	}
 }
@@ -131,7 +150,7 @@ func (j *joiner) collect() {
 		o := op{key: c.Time, tie: noTie, kind: opCall, i: int32(i)}
 		if j.maker(c) {
 			e := &j.now.events[c.event]
-			o.key, o.tie = min(c.Time, e.bound), e.tie()
+			o.key, o.tie = max(min(c.Time, e.bound), c.prev), e.tie()
 			if c.made {
 				o.tie--
 			}
@@ -154,6 +173,9 @@ func (j *joiner) collect() {
 		}
 		j.ops = append(j.ops, o)
 	}
+	j.collectNotes()
+	j.byExits()
+	j.afterOpens()
 	slices.SortFunc(j.ops, func(a, b op) int {
 		switch {
 		case a.key != b.key:
@@ -190,7 +212,10 @@ func (j *joiner) perform(o *op) {
 		}
 	case opEvent:
 		e := &j.now.events[o.i]
+		e.bound = min(e.bound, o.key)
 		j.emitEvent(e)
 		e.done = true
+	case opNote:
+		j.emitNotes(&j.now.events[o.i], o.key)
 	}
 }

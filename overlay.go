@@ -203,8 +203,11 @@ func (j *joiner) matchUpper(c *call, least int) bool {
 	if c.op == ebpf.OpLink {
 		e.linked = true
 	}
-	if c.op == ebpf.OpRename && c.flags&unix.RENAME_EXCHANGE != 0 {
-		j.matchExchange(c)
+	if c.op == ebpf.OpRename {
+		j.back(e)
+		if c.flags&unix.RENAME_EXCHANGE != 0 {
+			j.matchExchange(c)
+		}
 	}
 	return true
 }
@@ -214,7 +217,7 @@ func (j *joiner) matchUpper(c *call, least int) bool {
 func (j *joiner) searchWhiteout(b *best, c *call, dir uint32, side int, name []byte) {
 	for _, i := range j.whiteouts[string(name)] {
 		e := &j.now.events[i]
-		if e.pid != c.ID.TGID || e.claimed|e.maybe != 0 || e.mask&bitDir != dir || !possible(e, c.Time, c.prev) {
+		if e.pid != c.ID.TGID || e.claimed|e.maybe != 0 || e.mask&bitDir != dir || !e.possible(c.proc, c.Time, c.prev) {
 			continue
 		}
 		score := j.scoreDir(c, e, j.now.get(c.text[side]), c.file[side].self, e.newDir)
@@ -290,7 +293,7 @@ func (j *joiner) through(c *call) {
 		first = 1 // by a descriptor
 	}
 	for k := first; k < end; k++ {
-		path, ok := j.appendText(j.path[2][:0], c.proc, &c.file[k], j.now.get(c.text[k]))
+		path, ok := j.appendText(j.path[2][:0], c, k)
 		j.path[2] = path
 		if !ok {
 			return

@@ -3,11 +3,9 @@ package fanrec
 import (
 	"bytes"
 	"slices"
-	"strconv"
 
 	"fanrec/ebpf"
 	"fanrec/fan"
-	"fanrec/proctree"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +26,14 @@ func (j *joiner) unknown() []fan.Inode {
 		for i := range j.now.events[:j.sealed] {
 			if e := &j.now.events[i]; !e.outside && !e.done {
 				j.needEvent(int32(i))
+			}
+		}
+		for i := range j.now.calls {
+			c := &j.now.calls[i]
+			for k := range c.text {
+				if !c.ready && bytes.HasPrefix(j.now.get(c.text[k]), []byte("..")) {
+					j.need(c.file[k].self)
+				}
 			}
 		}
 		if len(j.overlays.list) > 0 {
@@ -56,7 +62,12 @@ func (j *joiner) unknown() []fan.Inode {
 				j.need(p.base.self)
 				j.needEvent(p.script)
 				j.needEvent(p.loader)
+				for _, i := range p.middle {
+					j.needEvent(i)
+				}
 			}
+		case opNote:
+			j.needEvent(o.i)
 		case opEvent:
 			e := &j.now.events[o.i]
 			if _, made := j.born[e.target]; !e.outside {
@@ -73,6 +84,8 @@ func (j *joiner) needCall(c *call) {
 	j.needEvent(c.event)
 	j.needEvent(c.other)
 	switch {
+	case c.blind():
+		j.need(c.file[1].self)
 	case c.op == ebpf.OpChdir, c.op == ebpf.OpChroot, c.op == ebpf.OpOpen && c.file[0].mode&unix.S_IFMT == unix.S_IFDIR:
 		j.need(c.file[0].self)
 	case c.op == ebpf.OpOpen && c.event < 0:
@@ -249,18 +262,27 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 	return j.appendIn(dst, f.parent, j.now.get(f.name))
 }
 
-// appendText appends the path that a text means to a call: relative to a base,
-// the symbolic links on its way resolved as they are now. The last component
-// is kept. Only for what no event tells. Of a process in another mount namespace
-// the links cannot be resolved from here.
-func (j *joiner) appendText(dst []byte, p *proctree.Process, base *file, text []byte) ([]byte, bool) {
+// unnamed tells whether a file is in no directory: a namespace of proc(5).
+func (f *file) unnamed() bool {
+	return f.self.FS == 0 && f.walk.n == 0 && f.mode&unix.S_IFMT == unix.S_IFREG
+}
+
+// appendText appends the path that one text of a call means, relative to its
+// base.
+func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
+	return j.appendTextIn(dst, &c.Header, &c.file[i], j.now.get(c.text[i]))
+}
+
+// appendTextIn appends the path that a text means to the thread of a record: relative
+// to a base, the symbolic links on its way resolved as they are now. The last
+// component is kept. Only for what no event tells.
+func (j *joiner) appendTextIn(dst []byte, h *ebpf.Header, base *file, text []byte) ([]byte, bool) {
 	dir, name := last(text)
 	if len(name) == 0 {
+		if len(text) == 0 && base.walk.n > 0 { // a descriptor: the base is the file
+			return j.appendFile(dst, base)
+		}
 		return dst, false
-	}
-	if rest, ok := bytes.CutPrefix(dir, []byte("/proc/self/")); ok { // not the recorder's
-		dir = append(strconv.AppendUint([]byte("/proc/"), uint64(p.ID.TGID), 10), '/')
-		dir = append(dir, rest...)
 	}
 	n := len(dst)
 	var ok bool
@@ -268,10 +290,8 @@ func (j *joiner) appendText(dst []byte, p *proctree.Process, base *file, text []
 		return dst, false
 	}
 	if len(dir) > 0 {
-		dst = appendClean(append(append(dst[:n:n], dst[n:]...), '/'), n, dir)
-		if real, ok := j.real(p, dst[n:]); ok {
-			dst = append(dst[:n], real...)
-		}
+		dst = append(append(dst, '/'), dir...)
+		dst = append(dst[:n], j.follow(dst[n:], h)...)
 	}
 	if dst[len(dst)-1] != '/' {
 		dst = append(dst, '/')
@@ -279,12 +299,17 @@ func (j *joiner) appendText(dst []byte, p *proctree.Process, base *file, text []
 	return append(dst, name...), true
 }
 
-// real resolves the symbolic links of a directory's path, as a process has it.
-func (j *joiner) real(p *proctree.Process, path []byte) ([]byte, bool) {
-	if p.MountNS != 0 {
-		return nil, false
+// follow returns where a path leads now that a thread gave, the path itself if
+// it leads nowhere. To a process in another mount namespace it need not lead
+// where it does here.
+func (j *joiner) follow(path []byte, h *ebpf.Header) []byte {
+	if p := j.tree.Find(h.ID); p != nil && p.MountNS != 0 {
+		return appendClean([]byte{'/'}, 0, path)
 	}
-	return j.realDir(path)
+	if real, ok := j.disk.real(j.root, path, h.ID.TGID, h.TID); ok {
+		return real
+	}
+	return appendClean([]byte{'/'}, 0, path)
 }
 
 // appendClean appends the components of a path to the directory that begins at

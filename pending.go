@@ -40,22 +40,31 @@ type event struct {
 	begin  int64 // the read(2) that returned it began and ended at these times:
 	end    int64 // what was merged into it had happened before end
 
-	claimed uint32 // bits that calls explain
-	maybe   uint32 // bits that calls explain which may belong to an earlier event
-	maybes  int32  // so many calls
-	anchor  int64  // the earliest call that is certainly in it returned then; 0: none
-	thread  uint32 // that call's thread
-	named   int64  // what it made was used by a call that returned then; 0: none
-	bound   int64  // it was queued before this time
-	applied uint32 // bits that the directory graph knows of
-	linked  bool   // a link call is in it
-	pinned  bool   // something that waits refers to it
-	outside bool   // by a process outside of the tree; only changes of directories are kept
-	settled bool   // no call will come that explains the rest
-	done    bool   // everything in it is released
-	// Neighbours in the two indexes, -1 at the end.
-	nextTarget, nextName int32
-	moved                int32 // the rename of the same directory before this one; -1: none
+	claimed uint32            // bits that calls explain
+	maybe   uint32            // bits that calls explain which may belong to an earlier event
+	maybes  int32             // so many calls
+	awaited uint64            // the last round of decide in which a call that it may belong to had to wait
+	owner   *proctree.Process // whose call or exec is in it
+	over    int64             // the last call that was found in it returned then
+	late    int64             // the last open that may be in it returned then
+	mixed   bool              // opens of several threads may be in it
+	made    bool              // the call that made the file is in it
+	anchor  int64             // the earliest call that is certainly in it returned then; 0: none
+	thread  uint32            // that call's thread
+	named   int64             // what it made was used by a call that returned then; 0: none
+	bound   int64             // it was queued before this time
+	note    uint32            // bits that are still to become records of their own
+	noted   int32             // the op of these, while ops are collected
+	applied uint32            // bits that the directory graph knows of
+	linked  bool              // a link call is in it, or a rename made what it removed again
+	pinned  bool              // something that waits refers to it
+	outside bool              // by a process outside of the tree; only changes of directories are kept
+	settled bool              // no call will come that explains the rest
+	done    bool              // everything in it is released
+	kept    bool              // and yet it is kept
+	// Neighbours in the indexes, -1 at the end.
+	nextTarget, nextName, nextBirth int32
+	moved                           int32 // the rename of the same directory before this one; -1: none
 }
 
 func (e *event) unexplained() uint32 { return e.mask & explain &^ e.claimed }
@@ -83,6 +92,11 @@ type call struct {
 	maybe    bool    // it may have been merged into an earlier event, which is not yet known
 	ready    bool    // its event is found, or it is known to have none
 	done     bool
+	// A request to a ring. Of an open file[1] is what the text is relative to,
+	// and file[0] is zero where what was opened is not known.
+	request uint64
+	ring    bool
+	quiet   bool // no completion tells that it succeeded
 }
 
 // process is a process record.
@@ -98,9 +112,10 @@ type process struct {
 	base     file // of a script: what filename is relative to
 	filename span
 	args     span
-	prev     int64 // time of the thread's record before
-	script   int32 // index of the event of a script that the kernel opened; -1: none
-	loader   int32 // same of the ELF interpreter, where the record does not name it; -1: none
+	prev     int64            // time of the thread's record before
+	script   int32            // index of the event of a script that the kernel opened; -1: none
+	loader   int32            // same of the ELF interpreter, where the record does not name it; -1: none
+	middle   [maxMiddle]int32 // same of scripts that are interpreters of scripts; -1: no more
 	root     bool
 	seen     bool
 	ready    bool
@@ -109,10 +124,11 @@ type process struct {
 
 // pending holds all that waits.
 type pending struct {
-	events []event
-	calls  []call
-	procs  []process
-	text   []byte
+	events   []event
+	calls    []call
+	procs    []process
+	requests []call // to rings, of which nobody told the outcome yet
+	text     []byte
 }
 
 func (p *pending) put(b []byte) span {
@@ -127,18 +143,19 @@ func (p *pending) get(s span) []byte { return p.text[s.off : s.off+s.n : s.off+s
 func (p *pending) replace(with *pending) {
 	p.events = append(p.events[:0], with.events...)
 	p.calls = append(p.calls[:0], with.calls...)
+	p.requests = append(p.requests[:0], with.requests...)
 	p.procs = append(p.procs[:0], with.procs...)
 	p.text = append(p.text[:0], with.text...)
 }
 
 func (p *pending) reset() {
-	p.events, p.calls, p.procs, p.text = p.events[:0], p.calls[:0], p.procs[:0], p.text[:0]
+	p.events, p.calls, p.procs, p.requests, p.text = p.events[:0], p.calls[:0], p.procs[:0], p.requests[:0], p.text[:0]
 }
 
 // pin marks the events that calls and processes refer to which are not released.
 func (p *pending) pin() {
 	for i := range p.events {
-		p.events[i].pinned = false
+		p.events[i].pinned = p.events[i].note != 0
 	}
 	pin := func(i int32) {
 		if i >= 0 {
@@ -155,19 +172,20 @@ func (p *pending) pin() {
 		if r := &p.procs[i]; !r.done {
 			pin(r.script)
 			pin(r.loader)
+			for _, i := range r.middle {
+				pin(i)
+			}
 		}
 	}
 }
 
 // move copies what is still needed from one pending to another, empty one.
-// keep is the first place in the queue from which events are still needed
-// though they are released.
-func move(to, from *pending, keep uint64, remap []int32) []int32 {
+func move(to, from *pending, remap []int32) []int32 {
 	remap = remap[:0]
 	from.pin()
 	for i := range from.events {
 		e := &from.events[i]
-		if e.done && !e.pinned && e.seq < keep {
+		if e.done && !e.pinned && !e.kept {
 			remap = append(remap, -1)
 			continue
 		}
@@ -186,18 +204,24 @@ func move(to, from *pending, keep uint64, remap []int32) []int32 {
 		f.name, f.walk = to.put(from.get(f.name)), to.put(from.get(f.walk))
 		return f
 	}
-	for i := range from.calls {
-		c := &from.calls[i]
-		if c.done {
-			continue
-		}
-		to.calls = append(to.calls, *c)
-		n := &to.calls[len(to.calls)-1]
+	moveCall := func(calls *[]call, c *call) {
+		*calls = append(*calls, *c)
+		n := &(*calls)[len(*calls)-1]
 		n.event, n.other = index(c.event), index(c.other)
 		for k := range n.file {
 			n.file[k] = moveFile(c.file[k])
 			n.text[k] = to.put(from.get(c.text[k]))
 			n.merged[k] = to.put(from.get(c.merged[k]))
+		}
+	}
+	for i := range from.calls {
+		if c := &from.calls[i]; !c.done {
+			moveCall(&to.calls, c)
+		}
+	}
+	for i := range from.requests {
+		if c := &from.requests[i]; !c.done {
+			moveCall(&to.requests, c)
 		}
 	}
 	for i := range from.procs {
@@ -208,6 +232,9 @@ func move(to, from *pending, keep uint64, remap []int32) []int32 {
 		to.procs = append(to.procs, *p)
 		n := &to.procs[len(to.procs)-1]
 		n.script, n.loader = index(p.script), index(p.loader)
+		for k := range n.middle {
+			n.middle[k] = index(p.middle[k])
+		}
 		n.image, n.interp = moveFile(p.image), moveFile(p.interp)
 		n.base = moveFile(p.base)
 		n.comm, n.filename, n.args = to.put(from.get(p.comm)), to.put(from.get(p.filename)), to.put(from.get(p.args))

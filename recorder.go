@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +25,8 @@ type Options struct {
 	Epoch   time.Duration // how long to gather before a barrier; 0: 50 ms, 5 ms without calls
 	ArgsMax int           // bytes of argv kept of an exec; 0: none
 	Handles bool          // fill Record.Handle
+	Modify  bool          // also record writes through descriptors
+	Attrib  bool          // also record changes of mode, owner, times and extended attributes
 	WaitAll bool          // go on until the last process of the tree is gone
 	Log     zerolog.Logger
 
@@ -38,7 +39,7 @@ type Options struct {
 type Stats struct {
 	Processes int
 	Events    int // fanotify events of the tree
-	Records   [output.Link + 1]int
+	Records   [output.Kinds]int
 	Lost      int // sum of what the reasons of Result.Incomplete count
 	Epochs    int
 	Lookups   int
@@ -173,6 +174,14 @@ func (r *Recorder) watch() error {
 	if r.opts.NoCalls {
 		mask |= fan.Writes
 	}
+	var notes uint32
+	if r.opts.Modify {
+		notes |= bitModify
+	}
+	if r.opts.Attrib {
+		notes |= bitAttrib
+	}
+	mask |= uint64(notes)
 	var err error
 	if r.group, err = fan.NewGroup(fan.Options{Mask: mask, Limited: r.opts.LimitedQueue}); err != nil {
 		return err
@@ -226,7 +235,9 @@ func (r *Recorder) watch() error {
 	}
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles = r.opts.Handles
-	r.join.realDir = realDir
+	r.join.notes = notes
+	r.join.args = r.opts.ArgsMax > 0
+	r.join.disk = realDisk{}
 	r.join.retired = func(p *proctree.Process) {
 		if err := r.tracker.Retire(p.ID); err != nil && r.retire == nil {
 			r.retire = err
@@ -273,7 +284,7 @@ func (r *Recorder) Notes() []string { return r.notes }
 
 // IgnoreWrites keeps the writes to an open file, the log, from being recorded.
 func (r *Recorder) IgnoreWrites(fd int) error {
-	if !r.opts.NoCalls {
+	if !r.opts.NoCalls && r.join.notes == 0 {
 		return nil // writes make no events
 	}
 	return r.group.Ignore(fd)
@@ -655,15 +666,6 @@ func (r *Recorder) lookUp() error {
 		}
 	}
 	return nil
-}
-
-// realDir resolves the symbolic links in the path of a directory.
-func realDir(path []byte) ([]byte, bool) {
-	real, err := filepath.EvalSymlinks(string(path))
-	if err != nil {
-		return nil, false
-	}
-	return []byte(real), true
 }
 
 // result sums up.

@@ -27,6 +27,8 @@ const (
 	Free       // the kernel forgot the process, some time after it was reaped
 	Reuse      // the number of a process of the tree was given to another one
 	kindCall
+	kindSubmit
+	kindComplete
 )
 
 // Flags of a record.
@@ -109,19 +111,39 @@ type Process struct {
 	Interp   File   // Exec: the ELF interpreter, zero if there is none
 	Base     File   // Exec of a script: the directory that Filename is relative to
 	Filename []byte // Exec: the path as given
-	Args     []byte // Exec: argv, each with a NUL, up to Options.ArgsMax bytes
+	Args     []byte // Exec: argv, each with a NUL, up to Options.ArgsMax bytes; of a script always some
 }
 
-// Call is a call record: a system call that succeeded, told at its return.
-// Its slices point into the record.
+// Stage tells which part of an operation a call record is of.
+type Stage uint8
+
+// A system call is one record. What a ring (io_uring) does is two: when it
+// takes the request, and when that is completed.
+const (
+	Returned Stage = iota
+	Submitted
+	Completed
+)
+
+// Call is a call record: a system call that succeeded, told at its return, or
+// a request to a ring. Its slices point into the record.
 type Call struct {
 	Header
+	Stage   Stage
+	Request uint64 // Submitted, Completed: the same number; it is used again later
+	Result  int32  // Completed: as the request's owner sees it, below 0 if it failed
+	Quiet   bool   // Submitted: no completion will be told of if it succeeds
+	// Not set in a completion, which only says what was opened into a
+	// descriptor: in File[0], with Flags and FMode.
 	Op    Op
 	Flags uint32 // open(2) flags, or those of renameat2, linkat, unlinkat
 	FMode uint32 // OpOpen: FMode bits; OpMount: inode number of the process's mount namespace
 	// OpOpen, OpChdir, OpChroot: File[0] is what was opened or entered.
-	// Else File[i] is the directory that Text[i] is relative to; that of an
-	// absolute path is the root directory of the process.
+	// Else, and of every request, File[i] is the directory that Text[i] is
+	// relative to; that of an absolute path is the root directory of the process.
+	// Of a descriptor, AT_EMPTY_PATH or /proc/self/fd/N, that linkat or truncate
+	// was given for a path, Text[0] is empty, and the Walk of File[0] is the path
+	// of the file.
 	File [2]File
 	// Text[i] as the caller gave it; of OpSymlink Text[0] is the link's text.
 	Text [2][]byte
@@ -135,7 +157,10 @@ const (
 	forkSize = 72
 	execSize = 64 // and two files and a base
 	exitSize = 40
-	modeDir  = 0o040000 // S_IFDIR: what a path is relative to
+
+	submitSize   = 56       // and two bases
+	completeSize = 56       // and a file
+	modeDir      = 0o040000 // S_IFDIR: what a path is relative to
 )
 
 // MkDev makes the kernel's number of a device out of the two numbers that
@@ -201,6 +226,14 @@ func (d *data) file(f *File, nameLen, walkLen int) {
 	f.Walk = d.take(walkLen)
 }
 
+// base reads a base_ref, and takes its path.
+func (d *data) base(b []byte, f *File) {
+	le := binary.LittleEndian
+	*f = File{Ino: le.Uint64(b), Dev: le.Uint32(b[8:]), Gen: le.Uint32(b[12:]), Mode: modeDir}
+	f.Walked, f.Subvol = le.Uint16(b[18:]) != 0, le.Uint32(b[20:])
+	f.Walk = d.take(int(le.Uint16(b[16:])))
+}
+
 // DecodeProcess decodes a record of the process ring. Errors wrap ErrMalformed.
 func DecodeProcess(b []byte, p *Process) error {
 	*p = Process{}
@@ -234,7 +267,7 @@ func DecodeProcess(b []byte, p *Process) error {
 		d.file(&p.Interp, n, w)
 		p.Filename = d.take(int(le.Uint16(b[44:])))
 		p.Args = d.take(int(le.Uint16(b[46:])))
-		p.Base = decodeBase(base, &d)
+		d.base(base, &p.Base)
 		if d.bad {
 			return malformed("exec with lengths beyond its end", b)
 		}
@@ -257,7 +290,13 @@ func DecodeCall(b []byte, c *Call) error {
 	if err != nil {
 		return err
 	}
-	if kind != kindCall {
+	switch kind {
+	case kindCall:
+	case kindSubmit:
+		return decodeSubmit(b, c)
+	case kindComplete:
+		return decodeComplete(b, c)
+	default:
 		return malformed(fmt.Sprintf("kind %d", kind), b)
 	}
 	if len(b) < callSize+baseSize {
@@ -289,6 +328,51 @@ func DecodeCall(b []byte, c *Call) error {
 	return malformed(fmt.Sprintf("call %d", c.Op), b)
 }
 
+func decodeSubmit(b []byte, c *Call) error {
+	if len(b) < submitSize+2*baseSize {
+		return malformed("short submission", b)
+	}
+	le := binary.LittleEndian
+	c.Stage = Submitted
+	c.Request = le.Uint64(b[32:])
+	c.Op = Op(b[40])
+	c.Flags = le.Uint32(b[44:])
+	c.Quiet = b[52] != 0
+	switch c.Op {
+	case OpOpen, OpUnlink, OpRmdir, OpMkdir, OpRename, OpLink, OpSymlink:
+	default:
+		return malformed(fmt.Sprintf("request %d", c.Op), b)
+	}
+	d := data{b: b[submitSize+2*baseSize:]}
+	for i := range c.Text {
+		c.Text[i] = d.take(int(le.Uint16(b[48+2*i:])))
+		d.base(b[submitSize+i*baseSize:], &c.File[i])
+	}
+	if d.bad {
+		return malformed("submission with lengths beyond its end", b)
+	}
+	return nil
+}
+
+func decodeComplete(b []byte, c *Call) error {
+	if len(b) < completeSize+fileSize {
+		return malformed("short completion", b)
+	}
+	le := binary.LittleEndian
+	c.Stage = Completed
+	c.Request = le.Uint64(b[32:])
+	c.Result = int32(le.Uint32(b[40:]))
+	c.Flags = le.Uint32(b[44:])
+	c.FMode = le.Uint32(b[48:])
+	n, w := decodeFile(b[completeSize:], &c.File[0])
+	d := data{b: b[completeSize+fileSize:]}
+	d.file(&c.File[0], n, w)
+	if d.bad {
+		return malformed("completion with lengths beyond its end", b)
+	}
+	return nil
+}
+
 // decodePaths reads the one or two paths of a call and what they are relative to.
 func decodePaths(b []byte, c *Call, paths int) error {
 	le := binary.LittleEndian
@@ -301,21 +385,12 @@ func decodePaths(b []byte, c *Call, paths int) error {
 		c.Text[i] = d.take(int(le.Uint16(b[44+2*i:])))
 	}
 	for i := paths - 1; i >= 0; i-- {
-		c.File[i] = decodeBase(b[callSize+i*baseSize:], &d)
+		d.base(b[callSize+i*baseSize:], &c.File[i])
 	}
 	if d.bad {
 		return malformed("call with lengths beyond its end", b)
 	}
 	return nil
-}
-
-// decodeBase reads a base_ref; its path is taken from the data.
-func decodeBase(b []byte, d *data) File {
-	le := binary.LittleEndian
-	f := File{Ino: le.Uint64(b), Dev: le.Uint32(b[8:]), Gen: le.Uint32(b[12:]), Mode: modeDir}
-	f.Walked, f.Subvol = le.Uint16(b[18:]) != 0, le.Uint32(b[20:])
-	f.Walk = d.take(int(le.Uint16(b[16:])))
-	return f
 }
 
 // AppendPath appends the path that the kernel walked for a File: its Walk has

@@ -100,6 +100,30 @@ func encodeProcess(p *Process, unused int) []byte {
 
 func encodeCall(c *Call, unused int) []byte {
 	le := binary.LittleEndian
+	switch c.Stage {
+	case Submitted:
+		b := le.AppendUint64(encodeHead(&c.Header, kindSubmit), c.Request)
+		b = le.AppendUint32(b, uint32(c.Op))
+		b = le.AppendUint32(b, c.Flags)
+		b = le.AppendUint16(b, uint16(len(c.Text[0])))
+		b = le.AppendUint16(b, uint16(len(c.Text[1])))
+		quiet := uint32(0)
+		if c.Quiet {
+			quiet = 1
+		}
+		b = appendBase(appendBase(le.AppendUint32(b, quiet), &c.File[0]), &c.File[1])
+		for _, part := range [][]byte{c.Text[0], c.File[0].Walk, c.Text[1], c.File[1].Walk} {
+			b = append(b, part...)
+		}
+		return sized(b, unused)
+	case Completed:
+		b := le.AppendUint64(encodeHead(&c.Header, kindComplete), c.Request)
+		b = le.AppendUint32(b, uint32(c.Result))
+		b = le.AppendUint32(b, c.Flags)
+		b = le.AppendUint64(b, uint64(c.FMode))
+		b = appendFile(b, &c.File[0])
+		return sized(append(append(b, c.File[0].Name...), c.File[0].Walk...), unused)
+	}
 	b := encodeHead(&c.Header, kindCall)
 	b = le.AppendUint32(b, uint32(c.Op))
 	b = le.AppendUint32(b, c.Flags)
@@ -168,6 +192,16 @@ var calls = map[string]Call{
 	"bind":     {Header: someHeader, Op: OpBind, File: [2]File{someBase}, Text: [2][]byte{[]byte("a")}},
 	"mount":    {Header: someHeader, Op: OpMount},
 	"no text":  {Header: Header{Flags: Fault}, Op: OpMkdir, File: [2]File{{Mode: modeDir}}},
+	"submitted": {
+		Header: someHeader, Stage: Submitted, Request: 1<<63 | 5, Op: OpLink, Flags: 0x400, Quiet: true, File: [2]File{walkedBase, someBase},
+		Text: [2][]byte{[]byte("a"), []byte("bc")},
+	},
+	"submitted open": {
+		Header: someHeader, Stage: Submitted, Request: 1, Op: OpOpen, Flags: 0o101, File: [2]File{someBase, {Mode: modeDir}}, Text: [2][]byte{[]byte("a")},
+	},
+	"completed":         {Header: someHeader, Stage: Completed, Request: 1, Flags: 0o101, FMode: FModeWrite, File: [2]File{someFile}},
+	"completed, walked": {Header: someHeader, Stage: Completed, Request: 1, Flags: 0o101, FMode: FModeRead, File: [2]File{walkedFile}},
+	"failed":            {Header: someHeader, Stage: Completed, Request: 1 << 63, Result: -2},
 }
 
 func TestDecodeProcess(t *testing.T) {
@@ -253,6 +287,13 @@ func TestDecodeNonsense(t *testing.T) {
 		"rename, first path too long":    {asCall, with(call("rename"), callSize+16, u16(1)...), "lengths beyond its end"},
 		"rename, second path too long":   {asCall, with(call("rename"), callSize+baseSize+16, u16(4)...), "lengths beyond its end"},
 		"rename, cut":                    {asCall, shortened(call("rename"), len(call("rename"))-1), "lengths beyond its end"},
+		"short submission":               {asCall, shortened(call("submitted"), submitSize+2*baseSize-1), "short submission in 103 bytes"},
+		"submission of nothing":          {asCall, with(call("submitted"), 40, 0), "request 0"},
+		"submission of what none can do": {asCall, with(call("submitted"), 40, byte(OpChdir)), "request 2"},
+		"submission, text too long":      {asCall, with(call("submitted"), 48, u16(0xffff)...), "lengths beyond its end"},
+		"submission, cut":                {asCall, shortened(call("submitted"), len(call("submitted"))-1), "lengths beyond its end"},
+		"short completion":               {asCall, shortened(call("completed"), completeSize+fileSize-1), "short completion in 95 bytes"},
+		"completion, cut":                {asCall, shortened(call("completed"), len(call("completed"))-1), "lengths beyond its end"},
 		"unlink, a byte beyond the size": {asCall, shortened(call("unlink"), len(call("unlink"))-1), "lengths beyond its end"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -311,6 +352,23 @@ func TestRecordsRoundTrip(t *testing.T) {
 		c := Call{
 			Header: header.Draw(t, "header"), Op: Op(rapid.Uint8Range(uint8(OpOpen), uint8(OpMount)).Draw(t, "op")),
 			Flags: rapid.Uint32().Draw(t, "flags"), FMode: rapid.Uint32().Draw(t, "fmode"),
+		}
+		switch rapid.SampledFrom([]Stage{Returned, Returned, Submitted, Completed}).Draw(t, "stage") {
+		case Submitted:
+			c = Call{
+				Header: c.Header, Stage: Submitted, Op: rapid.SampledFrom([]Op{OpOpen, OpUnlink, OpRmdir, OpMkdir, OpRename, OpLink, OpSymlink}).Draw(t, "op"),
+				Flags: c.Flags, Request: rapid.Uint64().Draw(t, "request"), Quiet: rapid.Bool().Draw(t, "quiet"),
+				File: [2]File{base.Draw(t, "base"), base.Draw(t, "second base")}, Text: [2][]byte{text.Draw(t, "text"), text.Draw(t, "second text")},
+			}
+			roundTripCall(t, &c)
+			return
+		case Completed:
+			c = Call{
+				Header: c.Header, Stage: Completed, Flags: c.Flags, FMode: c.FMode, Request: rapid.Uint64().Draw(t, "request"),
+				Result: rapid.Int32().Draw(t, "result"), File: [2]File{file.Draw(t, "file")},
+			}
+			roundTripCall(t, &c)
+			return
 		}
 		switch c.Op {
 		case OpMount:

@@ -156,13 +156,19 @@ struct signal_struct {
 	unsigned int flags;
 };
 
+struct vm_area_struct;
+
 struct mm_struct {
+	struct vm_area_struct *mmap; /* until 6.0 */
 	unsigned long arg_start;
 	unsigned long arg_end;
 	unsigned long saved_auxv[2];
 };
 
 struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	struct vm_area_struct *vm_next; /* until 6.0 */
 	struct file *vm_file;
 };
 
@@ -192,6 +198,59 @@ struct linux_binprm {
 	struct file *file;
 	const char *filename;
 	const char *interp;
+};
+
+struct filename {
+	const char *name;
+};
+
+struct open_how {
+	__u64 flags;
+};
+
+struct io_cqe {
+	__s32 res;
+};
+
+/* A request to a ring. What it asks for lies over its beginning, in one of the structures that follow. */
+struct io_kiocb {
+	__u8 opcode;
+	__u64 flags;
+	struct io_cqe cqe;
+};
+
+struct io_open {
+	int dfd;
+	__u32 file_slot;
+	struct filename *filename;
+	struct open_how how;
+};
+
+struct io_unlink {
+	int dfd;
+	int flags;
+	struct filename *filename;
+};
+
+struct io_mkdir {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_rename {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
+};
+
+struct io_link { /* symlinkat, too */
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
 };
 
 #if defined(__TARGET_ARCH_x86)

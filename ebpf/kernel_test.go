@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -139,8 +140,12 @@ type witness struct {
 	raw       [2][][]byte // of both kinds, for the fuzz tests
 }
 
+// without are helpers that every witness does without, for TestWithout.
+var without []asm.BuiltinFunc
+
 func newWitness(t *testing.T, opts Options) *witness {
 	t.Helper()
+	opts.without = without
 	tr, err := New(opts)
 	if errors.Is(err, ErrNotSupported) || errors.Is(err, ErrNamespace) || errors.Is(err, unix.EPERM) {
 		t.Skip(err)

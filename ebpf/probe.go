@@ -3,6 +3,7 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -32,14 +33,21 @@ func Probe() []Feature {
 	}
 	return append(features,
 		Feature{Name: "tracepoints", Use: strings.Join(tracepoints, ", "), Err: haveTracepoints(kernel)},
-		Feature{Name: "bpf_loop", Use: "names over 255 bytes, paths where fanotify does not watch", Err: haveHelper(asm.FnLoop)},
+		Feature{
+			Name: "bpf_get_current_task_btf", Use: "fields of the caller are plain loads",
+			Err: haveHelper(asm.FnGetCurrentTaskBtf), Without: "each call record costs more time",
+		},
 		Feature{
 			Name: "bpf_find_vma", Use: "tells the ELF interpreter of an executed program",
-			Err: haveHelper(asm.FnFindVma), Without: "the ELF interpreter is told by its event only",
+			Err: haveHelper(asm.FnFindVma), Without: "the list of mappings does",
 		},
 		Feature{
 			Name: "bpf_rdonly_cast", Use: "fields of the kernel are plain loads",
 			Err: haveFunction(kernel, "bpf_rdonly_cast"), Without: "each call record costs twice the time",
+		},
+		Feature{
+			Name: "io_uring", Use: "tracepoints that tell what is done by a ring",
+			Err: haveRings(kernel), Without: "what is done by a ring is told by its events only, and its kind inferred",
 		},
 		Feature{Name: "tracker", Use: "loads and attaches", Err: tryTracker()},
 	)
@@ -102,21 +110,63 @@ var optional = []struct {
 	helper   asm.BuiltinFunc
 	constant string
 }{
-	{asm.FnLoop, trackerVarHaveLoop},
 	{asm.FnFindVma, trackerVarHaveFindVma},
+	{asm.FnGetCurrentTaskBtf, trackerVarHaveTaskBtf},
 }
 
-// doWithout tells the tracker which helpers the kernel lacks, and reports
-// whether it lacks any. It is asked when the tracker did not load: to ask first
-// would cost every start the time to load a program for each.
-func doWithout(spec *ebpf.CollectionSpec) bool {
-	lacks := false
+// lacking returns the optional helpers that the kernel lacks. It is asked when
+// the tracker did not load: to ask first would cost every start the time to
+// load a program for each.
+func lacking() []asm.BuiltinFunc {
+	var lacks []asm.BuiltinFunc
 	for _, o := range optional {
-		if errors.Is(haveHelper(o.helper), ErrNotSupported) && spec.Variables[o.constant].Set(uint8(0)) == nil {
-			lacks = true
+		if errors.Is(haveHelper(o.helper), ErrNotSupported) {
+			lacks = append(lacks, o.helper)
 		}
 	}
 	return lacks
+}
+
+// doWithout tells the tracker which helpers there are not.
+func doWithout(spec *ebpf.CollectionSpec, helpers []asm.BuiltinFunc) error {
+	for _, o := range optional {
+		if !slices.Contains(helpers, o.helper) {
+			continue
+		}
+		if err := spec.Variables[o.constant].Set(uint8(0)); err != nil {
+			return fmt.Errorf("set %s: %w", o.constant, err)
+		}
+	}
+	for _, prog := range spec.Programs {
+		prog.Instructions = withoutCallbacks(prog.Instructions)
+	}
+	return nil
+}
+
+// withoutCallbacks returns a program that passes no functions to helpers: a
+// kernel that does not know such a helper refuses them even where they are
+// never reached.
+func withoutCallbacks(insns asm.Instructions) asm.Instructions {
+	called := map[string]bool{insns[0].Symbol(): true}
+	for i := range insns {
+		if ins := &insns[i]; ins.IsFunctionCall() {
+			called[ins.Reference()] = true
+		} else if ins.IsLoadOfFunctionPointer() {
+			*ins = asm.LoadImm(ins.Dst, 0, asm.DWord).WithMetadata(ins.WithReference("").Metadata)
+		}
+	}
+	// A function that nobody calls is not let in either.
+	var out asm.Instructions
+	keep := false
+	for _, ins := range insns {
+		if name := ins.Symbol(); name != "" {
+			keep = called[name]
+		}
+		if keep {
+			out = append(out, ins)
+		}
+	}
+	return out
 }
 
 // initialPIDNamespace is the inode number of the initial pid namespace on every

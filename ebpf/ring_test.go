@@ -202,30 +202,32 @@ func TestRingModel(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeRing(t, c.size)
-			rapid.Check(t, func(t *rapid.T) {
-				f.startAt(rapid.Uint64Range(0, 3*uint64(c.size)).Draw(t, "start") &^ 7)
-				var want [][]byte
-				t.Repeat(map[string]func(*rapid.T){
-					"write": func(t *rapid.T) {
-						n := rapid.OneOf(rapid.IntRange(0, 200), rapid.IntRange(0, c.longest)).Draw(t, "length")
-						b := bytes.Repeat([]byte{byte(len(want) + 1)}, n)
-						bits := rapid.SampledFrom([]uint32{0, 0, 0, ringDiscard}).Draw(t, "bits")
-						if _, ok := f.reserve(b, bits); ok && bits == 0 {
-							want = append(want, b)
-						}
-					},
-					"drain": func(t *rapid.T) {
-						sameRecords(t, f.drained(t), want)
-						if !f.empty() {
-							t.Fatalf("not empty after a drain")
-						}
-						want = nil
-					},
-				})
-				sameRecords(t, f.drained(t), want)
-			})
+			rapid.Check(t, func(t *rapid.T) { ringModel(t, f, c.longest) })
 		})
 	}
+}
+
+func ringModel(t *rapid.T, f *fakeRing, longest int) {
+	f.startAt(rapid.Uint64Range(0, 3*f.size).Draw(t, "start") &^ 7)
+	var want [][]byte
+	t.Repeat(map[string]func(*rapid.T){
+		"write": func(t *rapid.T) {
+			n := rapid.OneOf(rapid.IntRange(0, 200), rapid.IntRange(0, longest)).Draw(t, "length")
+			b := bytes.Repeat([]byte{byte(len(want) + 1)}, n)
+			bits := rapid.SampledFrom([]uint32{0, 0, 0, ringDiscard}).Draw(t, "bits")
+			if _, ok := f.reserve(b, bits); ok && bits == 0 {
+				want = append(want, b)
+			}
+		},
+		"drain": func(t *rapid.T) {
+			sameRecords(t, f.drained(t), want)
+			if !f.empty() {
+				t.Fatalf("not empty after a drain")
+			}
+			want = nil
+		},
+	})
+	sameRecords(t, f.drained(t), want)
 }
 
 // A record that is still being written is waited for, and those behind it come
@@ -352,4 +354,10 @@ func BenchmarkRing(b *testing.B) {
 			}
 		}
 	}
+}
+
+// FuzzRing is TestRingModel with what the fuzzer draws.
+func FuzzRing(f *testing.F) {
+	ring := newFakeRing(f, 4096)
+	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) { ringModel(t, ring, 1500) }))
 }

@@ -31,6 +31,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define X32_BIT 0x40000000
 
 #define PATH_MAX 4096
+#define SCRIPT_ARGS 512 /* bytes of argv of a script, even if none are asked for */
 #define NAME_MAX 255
 #define WALK_MAX 256 /* components of a path that is walked here */
 #define CHUNK 256 /* the verifier looks at every byte that a helper may write: keep reads small */
@@ -39,7 +40,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Everything down to struct exec is mirrored in event.go. */
 
-enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL };
+enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL, KIND_SUBMIT, KIND_COMPLETE };
 
 enum {
 	FLAG_ALONE = 1,     /* the process has one thread */
@@ -97,6 +98,27 @@ struct call {
 	};
 };
 
+/* What was asked of a ring (io_uring), by the thread that the ring took it from. */
+struct submit {
+	struct head h;
+	__u64 request; /* the kernel's structure: until it is completed, no other has that number */
+	__u32 op;
+	__u32 flags;
+	__u16 text_len[2];
+	__u32 quiet; /* no completion is told of if it succeeds */
+	struct base_ref base[2];
+};
+
+struct complete {
+	struct head h;
+	__u64 request;
+	__s32 result;
+	__u32 flags; /* of what was opened into a descriptor: open(2) flags, */
+	__u32 fmode; /* f_mode, */
+	__u32 pad;
+	struct file_ref file; /* and what it is; else 0 */
+};
+
 struct fork {
 	struct head h; /* the child's */
 	__u64 parent_start;
@@ -134,8 +156,8 @@ struct identity {
 /* Set before loading. */
 const volatile __u32 args_max = 0;     /* bytes of argv in an exec record */
 const volatile __u8 want_free = 0;     /* records of sched_process_free */
-const volatile __u8 have_loop = 1;     /* bpf_loop, 5.17 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
+const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
 
 /*
  * Until user space has seen that mounts changed, it cannot tell paths by its
@@ -228,10 +250,12 @@ struct scratch {
 	__u64 src;      /* what is copied next */
 	__u32 nowhere;  /* what put_ref found is on no filesystem that one could mount */
 	__u32 absolute; /* the text put last begins with a slash */
+	__u64 text_len; /* what put_asked put */
 	struct {
 		__u64 len;
 		__u64 mnt, dentry;
 		__u64 done;
+		__u64 left;
 	} walk;
 };
 
@@ -267,6 +291,32 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
  */
 #define UNTRUSTED(T, p) (bpf_rdonly_cast ? (T *)bpf_rdonly_cast(p, bpf_core_type_id_kernel(T)) : (p))
 
+/*
+ * A field of what is reached from a task. Before 5.11 the current task is a
+ * number to the verifier, and so is all that it leads to.
+ */
+#define OF(p, f)                                                                               \
+	({                                                                                     \
+		typeof((p)->f) v_;                                                             \
+		if (have_task_btf)                                                             \
+			v_ = (p)->f;                                                           \
+		else                                                                           \
+			bpf_core_read(&v_, sizeof(v_), &(p)->f);                               \
+		v_;                                                                            \
+	})
+
+/*
+ * Calls step at most n times, until it returns nonzero. A step is a global
+ * function: the verifier follows each pass of the loop, but looks at the step
+ * once. (bpf_loop would do the same, and is of 5.17.)
+ */
+#define LOOP(n, step)                                                                          \
+	do {                                                                                   \
+		_Pragma("clang loop unroll(disable)")                                          \
+		for (int i_ = 0; i_ < (n) && !step(); i_++)                                    \
+			;                                                                      \
+	} while (0)
+
 static __always_inline void count_lost(enum lost what)
 {
 	__sync_fetch_and_add(&lost[what], 1);
@@ -280,19 +330,24 @@ static __always_inline struct scratch *get_scratch(void)
 
 static __always_inline int is_tracked(struct task_struct *task)
 {
-	struct identity id = { .start = task->group_leader->start_boottime, .tgid = task->tgid };
+	struct task_struct *leader = OF(task, group_leader);
+	struct identity id = { .start = OF(leader, start_boottime), .tgid = OF(task, tgid) };
 
 	return bpf_map_lookup_elem(&tracked, &id) != 0;
 }
 
 static __always_inline void fill_head(struct head *h, struct task_struct *task, __u8 kind)
 {
-	h->start = task->group_leader->start_boottime;
-	h->tgid = task->tgid;
-	h->tid = task->pid;
-	h->uid = task->cred->uid.val;
+	struct task_struct *leader = OF(task, group_leader);
+	struct cred *cred = (struct cred *)OF(task, cred);
+	struct signal_struct *signal = OF(task, signal);
+
+	h->start = OF(leader, start_boottime);
+	h->tgid = OF(task, tgid);
+	h->tid = OF(task, pid);
+	h->uid = OF(cred, uid.val);
 	h->kind = kind;
-	h->flags = task->signal->nr_threads == 1 ? FLAG_ALONE : 0;
+	h->flags = OF(signal, nr_threads) == 1 ? FLAG_ALONE : 0;
 }
 
 /*
@@ -372,7 +427,7 @@ __noinline int emit_call(__u64 len)
 }
 
 /* One chunk of a string of user space; walk.len says where it goes. */
-static long user_chunk(__u32 i, void *unused)
+__noinline int user_chunk(void)
 {
 	struct scratch *s = get_scratch();
 	__u64 len;
@@ -405,10 +460,7 @@ __noinline long put_text(__u64 len, __u64 user)
 	s->src = user;
 	s->walk.len = len;
 	s->walk.done = 0;
-	if (have_loop)
-		bpf_loop(PATH_MAX / (CHUNK - 1) + 1, user_chunk, 0, 0);
-	else
-		user_chunk(0, 0);
+	LOOP(PATH_MAX / (CHUNK - 1) + 1, user_chunk);
 	s->absolute = s->walk.done && s->buf[len] == '/';
 	return s->walk.done ? s->walk.len - len : -1;
 }
@@ -426,7 +478,7 @@ __noinline long put_name(__u64 len)
 }
 
 /* One step of a path walk: the name of a dentry, or from a mount's root to where it is mounted. */
-static long walk_step(__u32 i, void *unused)
+__noinline int walk_step(void)
 {
 	struct scratch *s = get_scratch();
 	__u64 len, parent, up;
@@ -458,6 +510,16 @@ static long walk_step(__u32 i, void *unused)
 	s->buf[len] = 0;
 	s->walk.len = len + 1;
 	s->walk.dentry = parent;
+	return 0;
+}
+
+/* In two levels the verifier has fewer passes to follow. */
+__noinline int walk_steps(void)
+{
+	_Pragma("clang loop unroll(disable)")
+	for (int i = 0; i < 16; i++)
+		if (walk_step())
+			return 1;
 	return 0;
 }
 
@@ -502,20 +564,22 @@ static __always_inline __u32 subvolume(struct inode *inode)
 	return id;
 }
 
+enum { NO_NAME, WITH_NAME, WHOLE_PATH };
+
 /*
  * Describes the file behind walk.mnt and walk.dentry in ref, and appends its
- * name, or the whole path where fanotify does not watch. Returns the new
- * length. (The two are not arguments, as a global function takes no kernel
+ * name as asked for; where fanotify does not watch, the whole path. Returns the
+ * new length. (The two are not arguments, as a global function takes no kernel
  * pointers.)
  */
-__noinline __u64 put_ref(__u64 len, __u32 with_name)
+__noinline __u64 put_ref(__u64 len, __u32 how)
 {
 	struct scratch *s = get_scratch();
 	struct super_block *sb;
 	struct inode *inode, *dir;
 	struct file_ref *ref;
 	struct dentry *parent;
-	__u64 dentry;
+	__u64 dentry, from = len;
 	__u32 in;
 
 	if (!s)
@@ -534,10 +598,19 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 	ref->walked = 0;
 	ref->subvol = 0;
 	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
+	if (s->nowhere) { /* a memfd that is executed: it has a name, but no parent */
+		s->src = (__u64)GET(struct dentry, dentry, d_name.name);
+		len += put_name(len);
+		if (len > BUF_LAST)
+			return len;
+		s->buf[len] = 0;
+		ref->path_len = len + 1 - from;
+		return len + 1;
+	}
 	in = watched(sb, &ref->dev);
 	if (in & MARKED_SUBVOLUMES)
 		ref->subvol = subvolume(inode);
-	if (in && with_name) {
+	if (in && how == WITH_NAME) {
 		parent = GET(struct dentry, dentry, d_parent);
 		dir = GET(struct dentry, parent, d_inode);
 		ref->parent_ino = GET(struct inode, dir, i_ino);
@@ -546,14 +619,13 @@ __noinline __u64 put_ref(__u64 len, __u32 with_name)
 		ref->name_len = put_name(len);
 		len += ref->name_len;
 	}
-	if (in && !(in & MARKED_WALK) && remounts == remounts_seen)
+	if (in && how != WHOLE_PATH && !(in & MARKED_WALK) && remounts == remounts_seen)
 		return len;
-	ref->walked = !in;
+	ref->walked = how == WHOLE_PATH || !in;
 	s->walk.len = len;
 	s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
 	s->walk.done = 0;
-	if (have_loop)
-		bpf_loop(WALK_MAX, walk_step, 0, 0);
+	LOOP(WALK_MAX / 16, walk_steps);
 	if (!s->walk.done)
 		((struct head *)s->buf)->flags |= FLAG_CUT;
 	ref->path_len = s->walk.len - len;
@@ -565,43 +637,60 @@ static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, _
 {
 	s->walk.mnt = m;
 	s->walk.dentry = d;
-	len = put_ref(len, 1);
+	len = put_ref(len, WITH_NAME);
 	*ref = s->ref;
 	return len;
 }
 
-/* What a path is relative to: walk.mnt and walk.dentry. */
-static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, __u64 len)
+static __always_inline void fill_base(struct scratch *s, struct base_ref *base)
 {
-	len = put_ref(len, 0);
 	base->ino = s->ref.ino;
 	base->dev = s->ref.dev;
 	base->gen = s->ref.gen;
 	base->path_len = s->ref.path_len;
 	base->walked = s->ref.walked;
 	base->subvol = s->ref.subvol;
+}
+
+/* What a path is relative to: walk.mnt and walk.dentry. */
+static __always_inline __u64 put_base(struct scratch *s, struct base_ref *base, __u64 len)
+{
+	len = put_ref(len, NO_NAME);
+	fill_base(s, base);
+	return len;
+}
+
+/* The file itself, where a path is none but a descriptor: a base on no device, with its whole path. */
+static __always_inline __u64 put_whole(struct scratch *s, struct base_ref *base, __u64 len)
+{
+	len = put_ref(len, WHOLE_PATH);
+	base->path_len = s->ref.path_len;
+	base->walked = 1;
 	return len;
 }
 
 static __always_inline struct file *get_file(struct task_struct *task, __u32 fd)
 {
-	struct fdtable *fdt = task->files->fdt;
+	struct files_struct *files = OF(task, files);
+	struct fdtable *fdt = OF(files, fdt);
 	struct file *f = 0;
 
-	if (fd < fdt->max_fds)
-		bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
+	if (fd < OF(fdt, max_fds))
+		bpf_probe_read_kernel(&f, sizeof(f), OF(fdt, fd) + fd);
 	return f;
 }
 
 /* The file that a relative path starts from: the working directory, a descriptor, or the root. */
 static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
 {
+	struct fs_struct *fs = OF(task, fs);
+
 	if (absolute) {
-		s->walk.mnt = (__u64)task->fs->root.mnt;
-		s->walk.dentry = (__u64)task->fs->root.dentry;
+		s->walk.mnt = (__u64)OF(fs, root.mnt);
+		s->walk.dentry = (__u64)OF(fs, root.dentry);
 	} else if ((int)dfd == AT_FDCWD) {
-		s->walk.mnt = (__u64)task->fs->pwd.mnt;
-		s->walk.dentry = (__u64)task->fs->pwd.dentry;
+		s->walk.mnt = (__u64)OF(fs, pwd.mnt);
+		s->walk.dentry = (__u64)OF(fs, pwd.dentry);
 	} else {
 		struct file *f = get_file(task, dfd);
 
@@ -661,7 +750,7 @@ int BPF_PROG(on_fork, struct task_struct *trusted_parent, struct task_struct *tr
 }
 
 /* One chunk of a kernel string longer than a name. */
-static long kernel_chunk(__u32 i, void *unused)
+__noinline int kernel_chunk(void)
 {
 	struct scratch *s = get_scratch();
 	long n;
@@ -682,20 +771,18 @@ __noinline long put_kernel_text(__u64 len)
 	if (!s)
 		return 0;
 	s->walk.len = len;
-	if (have_loop)
-		bpf_loop(PATH_MAX / (CHUNK - 1) + 1, kernel_chunk, 0, 0);
-	else
-		kernel_chunk(0, 0);
+	LOOP(PATH_MAX / (CHUNK - 1) + 1, kernel_chunk);
 	return s->walk.len - len;
 }
 
-static long args_chunk(__u32 i, __u64 *left)
+__noinline int args_chunk(void)
 {
 	struct scratch *s = get_scratch();
-	__u64 len, n = *left;
+	__u64 len, n;
 
 	if (!s)
 		return 1;
+	n = s->walk.left;
 	len = s->walk.len;
 	if (n > CHUNK)
 		n = CHUNK;
@@ -703,20 +790,20 @@ static long args_chunk(__u32 i, __u64 *left)
 		return 1;
 	s->walk.len = len + n;
 	s->src += n;
-	*left -= n;
+	s->walk.left -= n;
 	return 0;
 }
 
-/* Appends the argument area of the new image at src, NULs and all, up to args_max bytes. */
-__noinline long put_args(__u64 len, __u64 size)
+/* Appends the argument area of the new image at src, NULs and all, up to so many bytes. */
+__noinline long put_args(__u64 len, __u64 size, __u32 max)
 {
 	struct scratch *s = get_scratch();
-	__u64 left = size > args_max ? args_max : size;
 
-	if (!s || !have_loop)
+	if (!s)
 		return 0;
 	s->walk.len = len;
-	bpf_loop(2 * PATH_MAX / CHUNK, args_chunk, &left, 0);
+	s->walk.left = size > max ? max : size;
+	LOOP(2 * PATH_MAX / CHUNK, args_chunk);
 	return s->walk.len - len;
 }
 
@@ -733,6 +820,22 @@ static long take_vma(struct task_struct *task, struct vm_area_struct *vma, struc
 		f->dentry = (__u64)file->f_path.dentry;
 	}
 	return 0;
+}
+
+#define VMA_MAX 64 /* a new image has some ten */
+
+/* The file that is mapped at base, where the kernel (before 6.1) has a list of mappings. */
+static __always_inline void find_vma(struct task_struct *task, __u64 base, struct found *f)
+{
+	struct vm_area_struct *vma = task->mm->mmap;
+
+	_Pragma("clang loop unroll(disable)")
+	for (int i = 0; i < VMA_MAX && vma; i++, vma = vma->vm_next) {
+		if (base < vma->vm_start || base >= vma->vm_end)
+			continue;
+		take_vma(task, vma, f);
+		break;
+	}
 }
 
 /* Where the kernel mapped the ELF interpreter: AT_BASE of the new image, 0 if it has none. */
@@ -766,6 +869,7 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 	struct linux_binprm *bprm = UNTRUSTED(struct linux_binprm, trusted_bprm);
 	struct found interp = {};
 	struct scratch *s;
+	__u32 max;
 	struct exec *r;
 	__u64 len = sizeof(*r), base;
 	char first = 0;
@@ -789,6 +893,8 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 		r->h.flags |= FLAG_INTERP;
 		if (have_find_vma)
 			bpf_find_vma(trusted_task, base, take_vma, &interp, 0);
+		else if (bpf_core_field_exists(task->mm->mmap))
+			find_vma(task, base, &interp);
 	}
 	__builtin_memset(&r->interp, 0, sizeof(r->interp));
 	__builtin_memset(&r->base, 0, sizeof(r->base));
@@ -802,9 +908,13 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 		r->filename_len = n;
 		len += n;
 	}
-	if (args_max) {
+	/* The kernel put the names of all scripts among the arguments. */
+	max = args_max;
+	if (r->h.flags & FLAG_SCRIPT && max < SCRIPT_ARGS)
+		max = SCRIPT_ARGS;
+	if (max) {
 		s->src = task->mm->arg_start;
-		n = put_args(len, task->mm->arg_end - task->mm->arg_start);
+		n = put_args(len, task->mm->arg_end - task->mm->arg_start, max);
 		if (n > 0) {
 			r->args_len = n;
 			len += n;
@@ -874,7 +984,7 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 	int nr;
 
 #if defined(__TARGET_ARCH_x86)
-	*compat = !!(task->thread_info.status & TS_COMPAT);
+	*compat = !!(OF(task, thread_info.status) & TS_COMPAT);
 	nr = (int)regs->orig_ax & ~X32_BIT;
 	if (*compat) {
 		out->a[0] = (__u32)regs->bx;
@@ -890,7 +1000,7 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 		out->a[4] = regs->r8;
 	}
 #else
-	*compat = !!(task->thread_info.flags & TIF_32BIT);
+	*compat = !!(OF(task, thread_info.flags) & TIF_32BIT);
 	nr = regs->syscallno;
 	out->a[0] = regs->orig_x0;
 	out->a[1] = regs->regs[1];
@@ -899,6 +1009,34 @@ static __always_inline int get_args(struct args *out, struct task_struct *task, 
 	out->a[4] = regs->regs[4];
 #endif
 	return nr;
+}
+
+/* The descriptor that the text at a place in buf names, -1 if it is no such text. */
+static __always_inline int named_fd(struct scratch *s, __u64 at)
+{
+	static const char proc[] = "/proc/self/fd/", dev[] = "/dev/fd/";
+	int i, fd = 0;
+
+	if (at > PATH_MAX)
+		return -1;
+	for (i = 0; i < sizeof(dev) - 1 && s->buf[at + i] == dev[i]; i++)
+		;
+	if (i < sizeof(dev) - 1) {
+		for (i = 0; i < sizeof(proc) - 1; i++)
+			if (s->buf[at + i] != proc[i])
+				return -1;
+	}
+	at += i;
+	for (i = 0; i < 9; i++) {
+		char c = s->buf[at + i];
+
+		if (!c)
+			return i ? fd : -1;
+		if (c < '0' || c > '9')
+			return -1;
+		fd = 10 * fd + c - '0';
+	}
+	return -1;
 }
 
 static __always_inline __u64 arg(struct args *a, __u8 i, __u64 none)
@@ -930,18 +1068,22 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	struct task_struct *task;
+	struct fs_struct *fs;
 	struct call_row row;
 	const volatile struct call_row *table;
 	struct args a = {};
 	struct scratch *s;
 	struct call *r;
 	__u64 len, text;
-	int nr, compat, first;
+	int nr, compat, first, fd = -1;
 	long n;
 
 	if (ret < 0)
 		return 0;
-	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	if (have_task_btf)
+		task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	else
+		task = (struct task_struct *)bpf_get_current_task();
 	nr = get_args(&a, task, regs, &compat);
 	if ((__u32)nr >= CALLS_MAX)
 		return 0;
@@ -982,19 +1124,24 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	}
 	if (row.op == OP_CHDIR) {
-		len = put_file(s, &r->file, len, (__u64)task->fs->pwd.mnt, (__u64)task->fs->pwd.dentry);
+		fs = OF(task, fs);
+		len = put_file(s, &r->file, len, (__u64)OF(fs, pwd.mnt), (__u64)OF(fs, pwd.dentry));
 		emit_call(len);
 		return 0;
 	}
 	if (row.op == OP_CHROOT) {
-		len = put_file(s, &r->file, len, (__u64)task->fs->root.mnt, (__u64)task->fs->root.dentry);
+		fs = OF(task, fs);
+		len = put_file(s, &r->file, len, (__u64)OF(fs, root.mnt), (__u64)OF(fs, root.dentry));
 		emit_call(len);
 		return 0;
 	}
 
 	if (row.op == OP_MOUNT) {
 		__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
-		r->fmode = task->nsproxy->mnt_ns->ns.inum;
+		struct nsproxy *nsproxy = GET(struct task_struct, task, nsproxy);
+		struct mnt_namespace *ns = GET(struct nsproxy, nsproxy, mnt_ns);
+
+		r->fmode = GET(struct mnt_namespace, ns, ns.inum);
 		if (r->fmode == mount_ns)
 			__sync_fetch_and_add(&remounts, 1);
 		emit_call(__builtin_offsetof(struct call, base) + sizeof(r->base[0]));
@@ -1030,6 +1177,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		if (row.op == OP_UNLINK && r->flags & AT_REMOVEDIR)
 			r->op = OP_RMDIR;
 		n = put_text(len, arg(&a, row.path0, 0));
+		if (row.op == OP_LINK && !n) /* AT_EMPTY_PATH */
+			fd = a.a[0];
+		else if ((row.op == OP_LINK || row.op == OP_TRUNCATE) && n > 0 && (fd = named_fd(s, text)) >= 0)
+			n = 0;
 	}
 	if (n < 0)
 		r->h.flags |= FLAG_FAULT;
@@ -1051,8 +1202,188 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		if (find_base(s, task, arg(&a, row.dfd1, (__u32)AT_FDCWD), s->absolute))
 			len = put_base(s, &r->base[1], len);
 	}
-	if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
+	if (fd >= 0) {
+		if (find_base(s, task, fd, 0))
+			len = put_whole(s, &r->base[0], len);
+	} else if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
+	emit_call(len);
+	return 0;
+}
+
+/*
+ * Rings. What io_uring does is told by two of its tracepoints: a request has its
+ * texts when it is submitted, and its outcome when it is completed. They are
+ * attached where the kernel has them in this form (6.0).
+ */
+
+enum { /* enum io_uring_op, linux/io_uring.h */
+	IORING_OP_OPENAT = 18,
+	IORING_OP_OPENAT2 = 28,
+	IORING_OP_RENAMEAT = 35,
+	IORING_OP_UNLINKAT,
+	IORING_OP_MKDIRAT,
+	IORING_OP_SYMLINKAT,
+	IORING_OP_LINKAT,
+};
+
+#define REQ_F_CQE_SKIP (1 << 6) /* IOSQE_CQE_SKIP_SUCCESS */
+
+/* Where a request has a field; at 0 it has none, nor has a kernel with another type there. */
+#define AT(T, field) (bpf_core_field_exists(((T *)0)->field) ? bpf_core_field_offset(T, field) : 0)
+
+static __always_inline int is_file_request(__u32 opcode)
+{
+	return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2 || (opcode >= IORING_OP_RENAMEAT && opcode <= IORING_OP_LINKAT);
+}
+
+/* Where a request has its paths, and what these are relative to. */
+struct asked {
+	__u32 op, flags;
+	__u32 dfd[2], name[2];
+};
+
+static __always_inline int find_asked(struct asked *at, __u32 opcode)
+{
+	switch (opcode) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+		*at = (struct asked){ OP_OPEN, AT(struct io_open, how.flags), { AT(struct io_open, dfd) }, { AT(struct io_open, filename) } };
+		return 1;
+	case IORING_OP_UNLINKAT:
+		*at = (struct asked){ OP_UNLINK, AT(struct io_unlink, flags), { AT(struct io_unlink, dfd) }, { AT(struct io_unlink, filename) } };
+		return 1;
+	case IORING_OP_MKDIRAT:
+		*at = (struct asked){ OP_MKDIR, 0, { AT(struct io_mkdir, dfd) }, { AT(struct io_mkdir, filename) } };
+		return 1;
+	case IORING_OP_RENAMEAT:
+		*at = (struct asked){ OP_RENAME, AT(struct io_rename, flags), { AT(struct io_rename, old_dfd), AT(struct io_rename, new_dfd) },
+				      { AT(struct io_rename, oldpath), AT(struct io_rename, newpath) } };
+		return 1;
+	case IORING_OP_LINKAT:
+	case IORING_OP_SYMLINKAT:
+		*at = (struct asked){ OP_LINK, AT(struct io_link, flags), { AT(struct io_link, old_dfd), AT(struct io_link, new_dfd) },
+				      { AT(struct io_link, oldpath), AT(struct io_link, newpath) } };
+		if (opcode == IORING_OP_SYMLINKAT)
+			at->op = OP_SYMLINK, at->flags = at->dfd[0] = 0;
+		return 1;
+	}
+	return 0;
+}
+
+static __always_inline __u32 read_asked(__u64 req, __u32 at)
+{
+	__u32 v = 0;
+
+	if (at)
+		bpf_probe_read_kernel(&v, sizeof(v), (void *)(req + at));
+	return v;
+}
+
+/* Appends a path of a request and, unless it is a link's text, what it is relative to: described in ref. */
+__noinline __u64 put_asked(__u64 len, __u32 name_at, __u32 dfd_at)
+{
+	struct task_struct *task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	struct scratch *s = get_scratch();
+	__u64 filename = 0, req;
+	long n;
+
+	if (!s || len > BUF_LAST)
+		return len;
+	req = ((struct submit *)s->buf)->request; /* a pointer could not be an argument */
+	__builtin_memset(&s->ref, 0, sizeof(s->ref));
+	s->text_len = 0;
+	if (name_at)
+		bpf_probe_read_kernel(&filename, sizeof(filename), (void *)(req + name_at));
+	if (!filename) {
+		((struct head *)s->buf)->flags |= FLAG_FAULT;
+		return len;
+	}
+	s->src = (__u64)GET(struct filename, filename, name);
+	n = put_kernel_text(len);
+	s->text_len = n;
+	if (dfd_at && find_base(s, task, read_asked(req, dfd_at), n > 0 && s->buf[len] == '/'))
+		return put_ref(len + n, NO_NAME);
+	return len + n;
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(on_submit, struct io_kiocb *trusted_req)
+{
+	__u64 req = (__u64)UNTRUSTED(struct io_kiocb, trusted_req), len;
+	struct asked at;
+	struct task_struct *task;
+	struct scratch *s;
+	struct submit *r;
+
+	if (!find_asked(&at, GET(struct io_kiocb, req, opcode)))
+		return 0;
+	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	if (!is_tracked(task))
+		return 0;
+	s = get_scratch();
+	if (!s)
+		return 0;
+	r = (struct submit *)s->buf;
+	fill_head(&r->h, task, KIND_SUBMIT);
+	r->request = req;
+	r->op = at.op;
+	r->flags = read_asked(req, at.flags);
+	if (at.op == OP_UNLINK && r->flags & AT_REMOVEDIR)
+		r->op = OP_RMDIR;
+	/* Its size changed, the low half did not. */
+	r->quiet = !!(read_asked(req, bpf_core_field_offset(struct io_kiocb, flags)) & REQ_F_CQE_SKIP);
+	__builtin_memset(r->base, 0, sizeof(r->base));
+	len = put_asked(sizeof(*r), at.name[0], at.dfd[0]);
+	r->text_len[0] = s->text_len;
+	fill_base(s, &r->base[0]);
+	r->text_len[1] = 0;
+	if (at.name[1]) {
+		len = put_asked(len, at.name[1], at.dfd[1]);
+		r->text_len[1] = s->text_len;
+		fill_base(s, &r->base[1]);
+	}
+	emit_call(len);
+	return 0;
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(on_complete, void *ring, void *req)
+{
+	struct task_struct *task;
+	struct file *f = 0;
+	struct scratch *s;
+	struct complete *r;
+	__u32 opcode;
+	__u64 len;
+
+	if (!req)
+		return 0;
+	opcode = GET(struct io_kiocb, req, opcode);
+	if (!is_file_request(opcode))
+		return 0;
+	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	if (!is_tracked(task))
+		return 0;
+	s = get_scratch();
+	if (!s)
+		return 0;
+	r = (struct complete *)s->buf;
+	fill_head(&r->h, task, KIND_COMPLETE);
+	r->request = (__u64)req;
+	r->result = GET(struct io_kiocb, req, cqe.res);
+	r->flags = r->fmode = r->pad = 0;
+	__builtin_memset(&r->file, 0, sizeof(r->file));
+	len = sizeof(*r);
+	if (r->result >= 0 && opcode < IORING_OP_RENAMEAT && !read_asked((__u64)req, AT(struct io_open, file_slot)))
+		f = get_file(task, r->result);
+	if (f) {
+		r->fmode = GET(struct file, f, f_mode);
+		r->flags = GET(struct file, f, f_flags);
+		len = put_file(s, &r->file, len, (__u64)GET(struct file, f, f_path.mnt), (__u64)GET(struct file, f, f_path.dentry));
+		if (s->nowhere)
+			r->result = -1; /* as in on_sys_exit */
+	}
 	emit_call(len);
 	return 0;
 }

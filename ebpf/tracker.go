@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
@@ -20,6 +21,8 @@ type Options struct {
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
 	CallRing    int  // bytes, a power of two; 0: 4 MiB, and Grow adds to it
+
+	without []asm.BuiltinFunc // for tests: helpers that are taken to be missing
 }
 
 // Lost counts what the kernel side could not deliver.
@@ -50,6 +53,8 @@ type Tracker struct {
 	lost      *ebpf.Variable
 	remounts  *ebpf.Variable
 	seen      *ebpf.Variable
+	rings     bool              // requests to rings are told of
+	without   []asm.BuiltinFunc // helpers that the kernel lacks
 	process   Process
 	call      Call
 }
@@ -60,6 +65,7 @@ func New(opts Options) (*Tracker, error) {
 	if err := checkPIDNamespace(); err != nil {
 		return nil, err
 	}
+	defer raiseMemlock()()
 	// To read the kernel's types takes longest, and needs none of the rest.
 	type result struct {
 		types *btf.Cache
@@ -71,7 +77,7 @@ func New(opts Options) (*Tracker, error) {
 		_, err := cache.Kernel()
 		types <- result{cache, err}
 	}()
-	t := &Tracker{}
+	t := &Tracker{without: opts.without}
 	spec, err := newSpec(opts)
 	if err == nil {
 		err = t.makeMaps(spec)
@@ -106,6 +112,7 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.NoCalls {
 		spec.Maps[trackerMapCalls].MaxEntries = uint32(unix.Getpagesize())
 		delete(spec.Programs, trackerProgOnSysExit)
+		withoutRings(spec)
 	}
 	if !opts.Free {
 		delete(spec.Programs, trackerProgOnFree)
@@ -122,6 +129,11 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.Free {
 		if err := spec.Variables[trackerVarWantFree].Set(uint8(1)); err != nil {
 			return nil, fmt.Errorf("set want_free: %w", err)
+		}
+	}
+	if len(opts.without) > 0 {
+		if err := doWithout(spec, opts.without); err != nil {
+			return nil, err
 		}
 	}
 	return spec, nil
@@ -152,6 +164,20 @@ func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	return err
 }
 
+// raiseMemlock raises the limit of locked memory, of which maps are before
+// 5.11, and returns what puts it back: the command is to have its own.
+func raiseMemlock() (restore func()) {
+	var old unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &old) != nil {
+		return func() {}
+	}
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	if unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited) != nil {
+		return func() {} // without CAP_SYS_RESOURCE; newer kernels do not mind
+	}
+	return func() { unix.Setrlimit(unix.RLIMIT_MEMLOCK, &old) }
+}
+
 func notSupported(what string, err error) error {
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		return fmt.Errorf("%s: %w: %w", what, ErrNotSupported, err)
@@ -166,12 +192,25 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 		trackerMapNumbers: t.maps.Numbers, trackerMapMarked: t.maps.Marked, trackerMapSpill: t.maps.Spill,
 		trackerMapAlarm: t.maps.Alarm,
 	}}
+	kernel, err := types.Kernel()
+	if err != nil {
+		return notSupported("read the kernel's types (BTF)", err)
+	}
+	t.rings = attachRings(spec, kernel) == nil
+	if !t.rings {
+		withoutRings(spec)
+	}
 	targets, subvolumes := btrfsTypes(types)
 	opts.Programs.ExtraRelocationTargets = targets
 	t.subvols = subvolumes
 	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
-	if err != nil && doWithout(spec) {
-		coll, err = ebpf.NewCollectionWithOptions(spec, opts)
+	if err != nil && t.without == nil {
+		if t.without = lacking(); len(t.without) > 0 {
+			if err := doWithout(spec, t.without); err != nil {
+				return err
+			}
+			coll, err = ebpf.NewCollectionWithOptions(spec, opts)
+		}
 	}
 	if err != nil {
 		return notSupported("load the tracker", err)
@@ -188,6 +227,9 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	}
 	return nil
 }
+
+// Rings tells whether there are records of what is done by io_uring.
+func (t *Tracker) Rings() bool { return t.rings }
 
 // btrfsTypes finds where the kernel describes an inode of btrfs, if it does: in
 // its own types, or in those of the module.
@@ -266,6 +308,7 @@ func (t *Tracker) DrainProcesses(fn func(*Process)) error {
 // for recordings that last. Records of the two rings are drained one ring after
 // the other.
 func (t *Tracker) Grow(bytes int) error {
+	defer raiseMemlock()()
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "spilled", Type: ebpf.RingBuf, MaxEntries: uint32(bytes)})
 	if err != nil {
 		return notSupported("make a larger ring", err)

@@ -24,14 +24,16 @@ const (
 	trackerMapScratch      = "scratch"
 	trackerMapSpill        = "spill"
 	trackerMapTracked      = "tracked"
+	trackerProgOnComplete  = "on_complete"
 	trackerProgOnExec      = "on_exec"
 	trackerProgOnExit      = "on_exit"
 	trackerProgOnFork      = "on_fork"
 	trackerProgOnFree      = "on_free"
+	trackerProgOnSubmit    = "on_submit"
 	trackerProgOnSysExit   = "on_sys_exit"
 	trackerVarArgsMax      = "args_max"
 	trackerVarHaveFindVma  = "have_find_vma"
-	trackerVarHaveLoop     = "have_loop"
+	trackerVarHaveTaskBtf  = "have_task_btf"
 	trackerVarLost         = "lost"
 	trackerVarMountNs      = "mount_ns"
 	trackerVarRecorder     = "recorder"
@@ -82,11 +84,13 @@ type trackerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerProgramSpecs struct {
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork    *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnFree    *ebpf.ProgramSpec `ebpf:"on_free"`
-	OnSysExit *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	OnComplete *ebpf.ProgramSpec `ebpf:"on_complete"`
+	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnFree     *ebpf.ProgramSpec `ebpf:"on_free"`
+	OnSubmit   *ebpf.ProgramSpec `ebpf:"on_submit"`
+	OnSysExit  *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 }
 
 // trackerMapSpecs contains maps before they are loaded into the kernel.
@@ -109,7 +113,7 @@ type trackerMapSpecs struct {
 type trackerVariableSpecs struct {
 	ArgsMax      *ebpf.VariableSpec `ebpf:"args_max"`
 	HaveFindVma  *ebpf.VariableSpec `ebpf:"have_find_vma"`
-	HaveLoop     *ebpf.VariableSpec `ebpf:"have_loop"`
+	HaveTaskBtf  *ebpf.VariableSpec `ebpf:"have_task_btf"`
 	Lost         *ebpf.VariableSpec `ebpf:"lost"`
 	MountNs      *ebpf.VariableSpec `ebpf:"mount_ns"`
 	Recorder     *ebpf.VariableSpec `ebpf:"recorder"`
@@ -167,7 +171,7 @@ func (m *trackerMaps) Close() error {
 type trackerVariables struct {
 	ArgsMax      *ebpf.Variable `ebpf:"args_max"`
 	HaveFindVma  *ebpf.Variable `ebpf:"have_find_vma"`
-	HaveLoop     *ebpf.Variable `ebpf:"have_loop"`
+	HaveTaskBtf  *ebpf.Variable `ebpf:"have_task_btf"`
 	Lost         *ebpf.Variable `ebpf:"lost"`
 	MountNs      *ebpf.Variable `ebpf:"mount_ns"`
 	Recorder     *ebpf.Variable `ebpf:"recorder"`
@@ -180,19 +184,23 @@ type trackerVariables struct {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerPrograms struct {
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFork    *ebpf.Program `ebpf:"on_fork"`
-	OnFree    *ebpf.Program `ebpf:"on_free"`
-	OnSysExit *ebpf.Program `ebpf:"on_sys_exit"`
+	OnComplete *ebpf.Program `ebpf:"on_complete"`
+	OnExec     *ebpf.Program `ebpf:"on_exec"`
+	OnExit     *ebpf.Program `ebpf:"on_exit"`
+	OnFork     *ebpf.Program `ebpf:"on_fork"`
+	OnFree     *ebpf.Program `ebpf:"on_free"`
+	OnSubmit   *ebpf.Program `ebpf:"on_submit"`
+	OnSysExit  *ebpf.Program `ebpf:"on_sys_exit"`
 }
 
 func (p *trackerPrograms) Close() error {
 	return _TrackerClose(
+		p.OnComplete,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
 		p.OnFree,
+		p.OnSubmit,
 		p.OnSysExit,
 	)
 }

@@ -1,8 +1,11 @@
 package fan
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -12,8 +15,9 @@ import (
 // makes one is in front of it, what is done after is behind. It renames a file
 // on a tmpfs that nobody else can reach.
 type Barrier struct {
-	fd   int // the root directory of the tmpfs
-	fsid uint64
+	fd   int    // the directory
+	path string // of the directory, if it is not on a tmpfs of its own
+	dir  Handle
 	n    uint64
 	from []byte
 	to   []byte
@@ -69,24 +73,64 @@ func detached(fstype string, options, flags []string) (int, error) {
 	return fd, nil
 }
 
-func newBarrier() (*Barrier, error) {
-	fd, err := detached("tmpfs", nil, nil)
-	if err != nil {
-		return nil, fmt.Errorf("make the barrier's tmpfs: %w", err)
+// barrierDir returns a directory that fanotify can watch: the root of a
+// detached tmpfs, or, as a tmpfs has no fsid before 5.13, a new directory on
+// some other filesystem. path is empty, or to be removed.
+func barrierDir() (fd int, path string, dir Handle, err error) {
+	if fd, err = detached("tmpfs", nil, nil); err != nil {
+		return -1, "", Handle{}, fmt.Errorf("make the barrier's tmpfs: %w", err)
 	}
+	if dir, err = markable(fd); err == nil {
+		return fd, "", dir, nil
+	}
+	unix.Close(fd)
+	places := []string{os.TempDir(), "/var/tmp", "/"}
+	for _, place := range places {
+		if path, err = os.MkdirTemp(place, ".fanrec-"); err != nil {
+			continue
+		}
+		if fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			if dir, err = markable(fd); err == nil {
+				return fd, path, dir, nil
+			}
+			unix.Close(fd)
+		}
+		os.Remove(path)
+	}
+	return -1, "", Handle{}, fmt.Errorf("%w: this kernel can watch no tmpfs (5.13 can), and none of %s is on a disk: set TMPDIR to a directory that is",
+		ErrNotSupported, strings.Join(places, ", "))
+}
+
+// markable returns the handle of a directory, if events can tell of it.
+func markable(fd int) (Handle, error) {
 	var sfs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &sfs); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("statfs the barrier's tmpfs: %w", err)
+		return Handle{}, fmt.Errorf("statfs: %w", err)
 	}
-	b := &Barrier{
-		fd:   fd,
-		fsid: uint64(uint32(sfs.Fsid.Val[0])) | uint64(uint32(sfs.Fsid.Val[1]))<<32,
-		to:   append(make([]byte, 0, 24), "0\x00"...),
+	if sfs.Fsid.Val == [2]int32{} {
+		return Handle{}, unix.ENODEV // what fanotify_mark(2) would say
 	}
+	h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return Handle{}, fmt.Errorf("name_to_handle_at: %w", err)
+	}
+	return Handle{FSID: fsidOf(&sfs), Type: h.Type(), Bytes: h.Bytes()}, nil
+}
+
+// fsidOf returns the fsid as events have it.
+func fsidOf(sfs *unix.Statfs_t) uint64 {
+	return uint64(uint32(sfs.Fsid.Val[0])) | uint64(uint32(sfs.Fsid.Val[1]))<<32
+}
+
+func newBarrier() (*Barrier, error) {
+	fd, path, dir, err := barrierDir()
+	if err != nil {
+		return nil, err
+	}
+	b := &Barrier{fd: fd, path: path, dir: dir, to: append(make([]byte, 0, 24), "0\x00"...)}
 	f, err := unix.Openat(fd, "0", unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		unix.Close(fd)
+		b.Close()
 		return nil, fmt.Errorf("make the barrier's file: %w", err)
 	}
 	unix.Close(f)
@@ -110,7 +154,7 @@ func (b *Barrier) Raise() (uint64, error) {
 
 // Mark returns the number of the mark that an event is, 0 if it is none.
 func (b *Barrier) Mark(ev *Event) uint64 {
-	if ev.Dir.FSID != b.fsid || len(ev.NewName) < 2 {
+	if ev.Dir.FSID != b.dir.FSID || len(ev.NewName) < 2 || ev.Dir.Type != b.dir.Type || !bytes.Equal(ev.Dir.Bytes, b.dir.Bytes) {
 		return 0
 	}
 	var n uint64
@@ -123,5 +167,11 @@ func (b *Barrier) Mark(ev *Event) uint64 {
 	return n
 }
 
-// Close frees the tmpfs.
-func (b *Barrier) Close() error { return unix.Close(b.fd) }
+// Close frees the tmpfs, or removes the directory.
+func (b *Barrier) Close() error {
+	if b.path != "" {
+		unix.Unlinkat(b.fd, strings.TrimRight(string(b.to), "\x00"), 0)
+		os.Remove(b.path)
+	}
+	return unix.Close(b.fd)
+}

@@ -19,6 +19,7 @@ type Filesystem struct {
 	whole   uint32 // index of the superblock
 	tree    uint64 // which subvolume
 	fd      int    // a directory of a private clone of that mount; -1: none is kept
+	loose   bool   // it can be unmounted
 	gone    bool   // no longer watched
 	codec   *codec
 	opaque  map[opaque]uint64 // handles that cannot be decoded, to numbers
@@ -222,10 +223,10 @@ func (f *Filesystems) Handle(i Inode) (Handle, bool) {
 	return Handle{FSID: fs.FSID, Type: fs.codec.typ, Bytes: b}, true
 }
 
-// Kept tells whether a clone of its mount keeps a filesystem alive.
+// Kept tells whether a filesystem is there as long as it is watched.
 func (f *Filesystems) Kept(index uint32) bool {
 	fs := f.Get(index)
-	return fs != nil && f.list[fs.whole-1].fd >= 0
+	return fs != nil && !f.list[fs.whole-1].loose
 }
 
 // open returns a directory of the filesystem for look-ups, and what closes it.

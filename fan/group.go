@@ -122,7 +122,7 @@ func (g *Group) WatchLoosely(m Mount) (uint32, error) {
 	}
 	fs := g.Filesystems.Get(index)
 	unix.Close(fs.fd)
-	fs.fd = -1
+	fs.fd, fs.loose = -1, true
 	return index, nil
 }
 

@@ -802,9 +802,12 @@ func TestNotAMark(t *testing.T) {
 	}
 
 	b := w.Barrier
-	own := Handle{FSID: b.fsid}
+	own := b.dir
+	elsewhere := Handle{FSID: own.FSID + 1, Type: own.Type, Bytes: own.Bytes}
+	beside := Handle{FSID: own.FSID, Type: own.Type, Bytes: make([]byte, len(own.Bytes))}
 	for name, ev := range map[string]Event{
-		"of another filesystem": {Mask: unix.FAN_RENAME, Dir: Handle{FSID: b.fsid + 1}, NewName: []byte("m7")},
+		"of another filesystem": {Mask: unix.FAN_RENAME, Dir: elsewhere, NewName: []byte("m7")},
+		"of another directory":  {Mask: unix.FAN_RENAME, Dir: beside, NewName: []byte("m7")},
 		"without a new name":    {Mask: unix.FAN_RENAME, Dir: own, Name: []byte("m7")},
 		"with a short name":     {Mask: unix.FAN_RENAME, Dir: own, NewName: []byte("m")},
 		"with another name":     {Mask: unix.FAN_RENAME, Dir: own, NewName: []byte("m7x")},

@@ -64,6 +64,10 @@ func mounts(infos []*mountinfo.Info, err error) ([]Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
+	return fromInfo(infos), nil
+}
+
+func fromInfo(infos []*mountinfo.Info) []Mount {
 	mounts := make([]Mount, 0, len(infos))
 	for _, m := range infos {
 		mounts = append(mounts, Mount{
@@ -77,7 +81,7 @@ func mounts(infos []*mountinfo.Info, err error) ([]Mount, error) {
 			Options:    m.VFSOptions,
 		})
 	}
-	return mounts, nil
+	return mounts
 }
 
 // MountTable maps paths inside filesystems to paths of the mount namespace.

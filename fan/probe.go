@@ -74,7 +74,12 @@ func tryMark(flags uint, mask uint64) error {
 		return err
 	}
 	defer closeLater(fd)
-	err = unix.FanotifyMark(fd, flags, mask, unix.AT_FDCWD, "/")
+	b, err := newBarrier() // a directory that can be marked, whatever the others are on
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	err = unix.FanotifyMark(fd, flags, mask, b.fd, ".")
 	if errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
 	}

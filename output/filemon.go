@@ -114,9 +114,14 @@ func (f *Filemon) Append(dst []byte, r *Record) []byte {
 			return appendOne(dst, 'W', r.PID, r.Target)
 		}
 		return appendPair(dst, 'L', r.PID, r.Path, r.Target)
-	default:
-		return appendOne(dst, r.Kind.Letter(), r.PID, r.Path)
+	case Modify:
+		if !r.First {
+			return dst
+		}
+	case Attrib:
+		dst = append(dst, "# "...) // A is something else: filemon's *at calls
 	}
+	return appendOne(dst, r.Kind.Letter(), r.PID, r.Path)
 }
 
 // Write implements Writer.

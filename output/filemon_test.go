@@ -30,6 +30,9 @@ var filemonRecords = map[string]struct {
 	"rename":   {output.Record{Kind: output.Rename, PID: 10, Path: []byte("/a"), Target: []byte("/b")}, "M 10 '/a' '/b'\n"},
 	"link":     {output.Record{Kind: output.Link, Op: output.Hard, PID: 10, Path: []byte("/a"), Target: []byte("/b")}, "L 10 '/a' '/b'\n"},
 	"symlink":  {output.Record{Kind: output.Link, Op: output.Symbolic, PID: 10, Path: []byte("../a"), Target: []byte("/b")}, "L 10 '../a' '/b'\n"},
+	"modify":   {output.Record{Kind: output.Modify, Op: output.Inherited, PID: 10, Path: []byte("/a"), First: true}, "W 10 /a\n"},
+	"again":    {output.Record{Kind: output.Modify, Op: output.Inherited, PID: 10, Path: []byte("/a")}, ""},
+	"attrib":   {output.Record{Kind: output.Attrib, PID: 10, Path: []byte("/a\nBye")}, "# A 10 /a\\012Bye\n"},
 	"last pid": {output.Record{Kind: output.Read, PID: 1<<32 - 1, Path: []byte("/a")}, "R 4294967295 /a\n"},
 
 	// R, W, E, C and D take the rest of the line as the name.
@@ -263,12 +266,14 @@ func FuzzFilemonForge(f *testing.F) {
 	}
 	f.Add(uint8(output.Link), uint32(3), []byte("\n"), []byte(" \n# Bye bye\n"))
 	f.Fuzz(func(t *testing.T, kind uint8, pid uint32, path, target []byte) {
-		r := output.Record{Kind: output.Fork + output.Kind(kind)%output.Link, PID: pid, Child: 5, Path: path, Target: target}
+		r := output.Record{Kind: output.Fork + output.Kind(kind)%output.Attrib, PID: pid, Child: 5, Path: path, Target: target, First: true}
 		hard := bytes.ContainsAny(path, " '") || bytes.ContainsAny(target, " '")
 		letters := string(r.Kind.Letter())
 		switch {
 		case r.Kind == output.Rename && hard:
 			letters = "MDW"
+		case r.Kind == output.Attrib:
+			letters = "#"
 		case r.Kind == output.Link && hard:
 			letters = "#W"
 		}
@@ -283,7 +288,7 @@ func FuzzFilemonForge(f *testing.F) {
 		for i, line := range lines {
 			want := fmt.Sprintf("%c %d ", letters[i], pid)
 			if letters[i] == '#' {
-				want = fmt.Sprintf("# L %d ", pid)
+				want = fmt.Sprintf("# %c %d ", r.Kind.Letter(), pid)
 			}
 			if !strings.HasPrefix(line, want) {
 				t.Errorf("line %d begins with %q, want %q", i, line, want)

@@ -76,6 +76,12 @@ func TestJSONLRecords(t *testing.T) {
 			},
 			`"kind":"write","op":"create",` + who + `,"exe":"/usr/bin/cc","path":"/a\n","handle":"01:1:ff","inferred":true`,
 		},
+		"modify": {
+			func(r *output.Record) {
+				r.Kind, r.Op, r.Path, r.First = output.Modify, output.Inherited, []byte("/a"), true
+			},
+			`"kind":"modify","op":"inherited",` + who + `,"path":"/a"`,
+		},
 		"delete": {
 			func(r *output.Record) { r.Kind, r.Op, r.Path = output.Delete, output.Rmdir, []byte("/d") },
 			`"kind":"delete","op":"rmdir",` + who + `,"path":"/d"`,
@@ -111,7 +117,7 @@ func TestJSONLRecords(t *testing.T) {
 // Every operation and kind has a name of its own: consumers tell them by it.
 func TestNames(t *testing.T) {
 	seen := map[string]bool{"": true}
-	for k := output.Fork; k <= output.Link; k++ {
+	for k := output.Fork; k <= output.Attrib; k++ {
 		if s := k.String(); seen[s] {
 			t.Errorf("kind %d is called %q like another one", k, s)
 		} else {
@@ -122,7 +128,7 @@ func TestNames(t *testing.T) {
 		t.Errorf("no operation is called %q", got)
 	}
 	seen = map[string]bool{"": true}
-	for o := output.Open; o <= output.Loader; o++ {
+	for o := output.Open; o <= output.Inherited; o++ {
 		if s := o.String(); seen[s] {
 			t.Errorf("operation %d is called %q like another one", o, s)
 		} else {
@@ -262,7 +268,7 @@ func FuzzJSONLForge(f *testing.F) {
 	f.Add(uint8(output.Exec), uint32(1), "\"}\n{", []byte("\"}\n{\"kind\":\"trailer\"}\n"), []byte("\u2028\x7f"), []byte("a\x00\xff\n\x00"))
 	f.Fuzz(func(t *testing.T, kind uint8, pid uint32, comm string, path, target, args []byte) {
 		r := output.Record{
-			Kind: output.Fork + output.Kind(kind)%output.Link, PID: pid, Child: 5, Comm: comm, Exe: target,
+			Kind: output.Fork + output.Kind(kind)%output.Attrib, PID: pid, Child: 5, Comm: comm, Exe: target,
 			Path: path, Target: target, Args: args,
 		}
 		switch r.Kind {

@@ -3,7 +3,7 @@
 // from, so that whatever reads logs needs neither fanotify nor BPF.
 package output
 
-// Kind says what happened. Each kind but the last has its filemon letter.
+// Kind says what happened. Each kind has its filemon letter.
 type Kind uint8
 
 // The kinds of records.
@@ -17,6 +17,10 @@ const (
 	Delete                 // D: the name was removed
 	Rename                 // M: from Path to Target
 	Link                   // L: Target is the new name of, or the symbolic link to, Path
+	Modify                 // written to or cut; a W if nothing else said that the process writes to it
+	Attrib                 // mode, owner, times, extended attributes; a comment
+
+	Kinds = int(iota + 1) // so many, with none
 )
 
 var kinds = [...]struct {
@@ -25,6 +29,7 @@ var kinds = [...]struct {
 }{
 	Fork: {'F', "fork"}, Exec: {'E', "exec"}, Exit: {'X', "exit"}, Chdir: {'C', "chdir"}, Read: {'R', "read"},
 	Write: {'W', "write"}, Delete: {'D', "delete"}, Rename: {'M', "rename"}, Link: {'L', "link"},
+	Modify: {'W', "modify"}, Attrib: {'A', "attrib"},
 }
 
 // Letter returns the filemon letter of a kind.
@@ -51,11 +56,13 @@ const (
 	Hard        // a hard link
 	Symbolic    // a symbolic link; Path is its text
 	Loader      // opened by the kernel for execve: a script or an ELF interpreter
+	// Modify: through a descriptor that the process did not open itself.
+	Inherited
 )
 
 var ops = [...]string{
 	Open: "open", Create: "create", Mkdir: "mkdir", Mknod: "mknod", Bind: "bind", Truncate: "truncate", Unlink: "unlink",
-	Rmdir: "rmdir", Exchange: "exchange", Hard: "hard", Symbolic: "symbolic", Loader: "loader",
+	Rmdir: "rmdir", Exchange: "exchange", Hard: "hard", Symbolic: "symbolic", Loader: "loader", Inherited: "inherited",
 }
 
 // String returns the name of an operation, as JSON has it; "" for NoOp.
@@ -80,6 +87,8 @@ type Record struct {
 	Signal int    // Exit: what killed it, 0 if nothing did
 	Args   []byte // Exec: argv, each with a NUL, if asked for
 	Handle string // of the file, fsid:type:bytes in hexadecimal; filled only if asked for
+	// First: of Modify, no Write or Modify of this process on this file came before.
+	First bool
 	// Inferred: there was no call record; kind, order or path rest on reasoning.
 	Inferred bool
 }

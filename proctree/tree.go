@@ -11,6 +11,7 @@ type Process struct {
 	UID    uint32
 	Comm   string
 	Exe    []byte // path of the image, set by whoever learns it
+	Root   []byte // its root directory if it is not the usual one; so, too
 
 	Forked  int64 // CLOCK_MONOTONIC, ns; the start of the recording for the root
 	Exited  bool
@@ -22,6 +23,9 @@ type Process struct {
 	Replies int64  // time of the last record that was made while it was alone
 	Layered bool   // it used an overlay of filesystems; set by whoever learns it
 	MountNS uint32 // inode number of its mount namespace, 0 for the recorder's; likewise
+
+	Went int64  // time of its last released chdir while it had several threads
+	Goer uint32 // the thread that went
 
 	sole    uint32           // thread of the last record while there was only one
 	threads map[uint32]int64 // last record of each thread, once there were several
@@ -50,8 +54,18 @@ func (t *Tree) Find(id ebpf.ID) *Process {
 	return nil
 }
 
-// Had tells whether some process that is not retired has or had the pid.
-func (t *Tree) Had(pid uint32) bool { return t.byPID[pid] != nil }
+// Since tells whether some process that is not retired has or had the pid, and
+// since when: the oldest of them was forked then.
+func (t *Tree) Since(pid uint32) (since int64, ok bool) {
+	p := t.byPID[pid]
+	if p == nil {
+		return 0, false
+	}
+	for p.older != nil {
+		p = p.older
+	}
+	return p.Forked, true
+}
 
 // Owner returns the process that a pid belonged to at a time, nil if it was
 // none of the tree. The bool reports whether the pid changed hands since the
@@ -102,30 +116,37 @@ func (t *Tree) Gone(p *Process, at int64, status uint32) bool {
 	return true
 }
 
-// Saw notes a record of a process and returns the time of the thread's
-// previous record, or that of the fork.
-func (p *Process) Saw(h *ebpf.Header) int64 {
+// Saw notes a record of a process. It returns the time of the thread's previous
+// record, or one before which the thread was not there, and whether it was the
+// only thread since then, for all that is known.
+func (p *Process) Saw(h *ebpf.Header) (last int64, sole bool) {
 	alone := h.Flags&ebpf.Alone != 0
 	if alone && p.threads == nil {
 		last := p.Last
 		p.Last, p.Alone, p.Replies, p.sole = h.Time, true, h.Time, h.TID
-		return last
+		return last, true
 	}
 	if p.threads == nil {
 		p.threads = map[uint32]int64{p.sole: p.Last}
 	}
 	last, ok := p.threads[h.TID]
 	if !ok {
-		last = p.Forked
+		last = max(p.Forked, p.Replies) // when there was one thread this one was not yet made
 	}
 	p.threads[h.TID] = h.Time
 	p.Last, p.Alone = h.Time, alone
+	sole = alone
 	if alone {
+		for tid, at := range p.threads {
+			if tid != h.TID && at > last {
+				sole = false // it is gone by now
+			}
+		}
 		p.Replies = h.Time
 		clear(p.threads)
 		p.threads[h.TID] = h.Time
 	}
-	return last
+	return last, sole
 }
 
 // Retire forgets a process of which nothing can come any more.

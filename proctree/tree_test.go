@@ -24,6 +24,11 @@ func reused(t *proctree.Tree, pid uint32, at int64) {
 	t.Reuse(&ebpf.Process{Header: ebpf.Header{Time: at, ID: id(pid, uint64(at))}, Kind: ebpf.Reuse})
 }
 
+func had(t *proctree.Tree, pid uint32) bool {
+	_, ok := t.Since(pid)
+	return ok
+}
+
 func TestFork(t *testing.T) {
 	tree := proctree.New()
 	r := ebpf.Process{
@@ -42,7 +47,7 @@ func TestFork(t *testing.T) {
 	if got := tree.Find(id(10, 5)); got != nil {
 		t.Errorf("Find returned a process with the same pid that started at another time: %+v", *got)
 	}
-	if !tree.Had(10) || tree.Had(9) {
+	if !had(tree, 10) || had(tree, 9) {
 		t.Error("Had: the child is in the tree, its parent is not")
 	}
 }
@@ -104,7 +109,7 @@ func TestOwner(t *testing.T) {
 	check("without b and c", map[int64]*proctree.Process{5: a, 10: a, 19: a, 20: nil, 50: nil}, true)
 	tree.Retire(a)
 	check("empty", map[int64]*proctree.Process{10: nil, 50: nil}, false)
-	if tree.Had(7) {
+	if had(tree, 7) {
 		t.Error("the pid of retired processes is still known")
 	}
 }
@@ -179,21 +184,25 @@ type step struct {
 	replies int64 // want
 }
 
+// others are the steps of TestSaw since whose thread's last record another one
+// had a record and then ended.
+var others = map[string][]int{"threads end": {2}, "exec from another thread": {2}}
+
 func TestSaw(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"one thread": {{20, 7, true, 10, 20}, {30, 7, true, 20, 30}, {40, 7, true, 30, 40}},
 		"a second thread": {
-			{20, 7, true, 10, 20}, {30, 7, false, 20, 20}, {31, 8, false, 10, 20}, {40, 8, false, 31, 20}, {41, 7, false, 30, 20},
+			{20, 7, true, 10, 20}, {30, 7, false, 20, 20}, {31, 8, false, 20, 20}, {40, 8, false, 31, 20}, {41, 7, false, 30, 20},
 		},
 		"threads at once": {{20, 8, false, 10, 0}, {30, 7, false, 10, 0}, {40, 8, false, 20, 0}},
 		// What is left of the threads is alone; a new one may get an old number.
 		"threads end": {
-			{20, 7, false, 10, 0}, {21, 8, false, 10, 0}, {30, 7, true, 20, 30}, {40, 7, true, 30, 40}, {50, 8, false, 10, 40}, {60, 7, false, 40, 40},
+			{20, 7, false, 10, 0}, {21, 8, false, 10, 0}, {30, 7, true, 20, 30}, {40, 7, true, 30, 40}, {50, 8, false, 40, 40}, {60, 7, false, 40, 40},
 		},
 		// execve gives the thread that calls it the number of the leader.
 		"exec from another thread": {{20, 7, false, 10, 0}, {30, 8, false, 10, 0}, {40, 7, true, 20, 40}, {50, 7, true, 40, 50}},
 		"the leader ends": {
-			{20, 7, true, 10, 20}, {30, 8, false, 10, 20}, {40, 8, true, 30, 40}, {50, 8, true, 40, 50}, {60, 9, false, 10, 50}, {70, 8, false, 50, 50},
+			{20, 7, true, 10, 20}, {30, 8, false, 20, 20}, {40, 8, true, 30, 40}, {50, 8, true, 40, 50}, {60, 9, false, 50, 50}, {70, 8, false, 50, 50},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -203,7 +212,11 @@ func TestSaw(t *testing.T) {
 				if s.alone {
 					h.Flags = ebpf.Alone
 				}
-				if got := p.Saw(&h); got != s.last {
+				got, sole := p.Saw(&h)
+				if want := s.alone && !slices.Contains(others[name], i); sole != want {
+					t.Errorf("step %d: the only thread: %v, want %v", i, sole, want)
+				}
+				if got != s.last {
 					t.Errorf("step %d: the previous record of thread %d was at %d, want %d", i, s.tid, got, s.last)
 				}
 				if p.Last != s.at || p.Alone != s.alone || p.Replies != s.replies {
@@ -340,8 +353,8 @@ func TestTreeModel(t *testing.T) {
 				}
 				for pid := range uint32(pids) {
 					known := remembered(pid)
-					if tree.Had(pid) != (len(known) > 0) {
-						t.Fatalf("Had(%d) is %v with %d remembered", pid, tree.Had(pid), len(known))
+					if had(tree, pid) != (len(known) > 0) {
+						t.Fatalf("Had(%d) is %v with %d remembered", pid, had(tree, pid), len(known))
 					}
 					for at := int64(99); at <= now; at++ {
 						var want *proctree.Process

@@ -34,6 +34,8 @@ type recordFlags struct {
 	logLevel string
 	noCalls  bool
 	args     bool
+	modify   bool
+	attrib   bool
 
 	epoch        time.Duration
 	processRing  int
@@ -87,6 +89,8 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	fl.BoolVarP(&f.waitAll, "wait-all", "w", false, "go on until the last descendant is gone, not only the command")
 	fl.StringArrayVar(&f.exclude, "exclude", nil, "leave out paths that match `GLOB` (** crosses directories; repeatable)")
 	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
+	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
+	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "`LEVEL` of messages: debug, info, warn or error")
@@ -239,7 +243,7 @@ func record(f *recordFlags, argv []string) error {
 		return err
 	}
 	opts := fanrec.Options{
-		NoCalls: f.noCalls, Epoch: f.epoch, WaitAll: f.waitAll, Handles: strings.HasPrefix(f.format, "json"), Log: log,
+		NoCalls: f.noCalls, Modify: f.modify, Attrib: f.attrib, Epoch: f.epoch, WaitAll: f.waitAll, Handles: strings.HasPrefix(f.format, "json"), Log: log,
 		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue,
 	}
 	if f.args {

@@ -252,7 +252,7 @@ func TestBmakeNames(t *testing.T) {
 			if err := os.Mkdir(m.dir+"/ext", 0o755); err != nil {
 				t.Fatal(err)
 			}
-			m.record(0)
+			m.record(0, "--modify", "--attrib")
 			if said := m.bmake("-n"); m.rebuilds(said) {
 				log, _ := os.ReadFile(m.dir + "/log")
 				t.Errorf("nothing changed, and bmake rebuilds:\n%s\n%s", m.bmake("-n", "-dM"), log)
@@ -272,7 +272,7 @@ func TestMeta2deps(t *testing.T) {
 		t.Skip("no python3")
 	}
 	m := newMeta(t, compiler)
-	l := m.record(0)
+	l := m.record(0, "--modify", "--attrib") // with comments among the records
 	var executed, ended []int
 	for _, r := range l.records {
 		switch r.letter {

@@ -6,6 +6,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,15 +60,23 @@ func build() error {
 			return fmt.Errorf("build fanrec: %w\n%s", err, out)
 		}
 	}
+	act := filepath.Join(tools, "act")
+	if given := os.Getenv("ACT"); given != "" { // where there is no compiler: tests/kernels
+		return errors.Join(os.Symlink(given+"/act", act), os.Symlink(given+"/act-static", act+"-static"))
+	}
 	if _, err := exec.LookPath("cc"); err != nil {
 		return nil // the scripts that need act say so
 	}
-	act := filepath.Join(tools, "act")
 	if out, err := exec.Command("cc", "-O1", "-pthread", "-o", act, "testdata/act.c").CombinedOutput(); err != nil {
 		return fmt.Errorf("build act: %w\n%s", err, out)
 	}
+	ring := filepath.Join(tools, "ring")
+	if out, err := exec.Command("cc", "-O1", "-o", ring, "../../ebpf/testdata/ring.c").CombinedOutput(); err != nil {
+		return fmt.Errorf("build ring: %w\n%s", err, out)
+	}
 	// Where there is no static C library, a script is skipped.
 	_ = exec.Command("cc", "-O1", "-pthread", "-static", "-o", act+"-static", "testdata/act.c").Run()
+	_ = exec.Command("cc", "-O1", "-pthread", "-static", "-m32", "-o", act+"-32", "testdata/act.c").Run()
 	return nil
 }
 
@@ -107,15 +116,30 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-// condition tells what this machine can do: static binaries, 32-bit system
-// calls, overlayfs; or that a command works, with _ for blanks.
+// condition tells what this machine can do: static binaries, 32-bit programs and system
+// calls, io_uring, core dumps, overlayfs; or that a command works, with _ for blanks.
 func condition(cond string) (bool, error) {
 	switch {
 	case cond == "static":
 		_, err := os.Stat(filepath.Join(tools, "act-static"))
 		return err == nil, nil
+	case cond == "m32":
+		return exec.Command(filepath.Join(tools, "act-32"), "open", "/dev/null", "r").Run() == nil, nil
 	case cond == "int80":
 		return exec.Command(filepath.Join(tools, "act"), "open32", "/dev/null", "r").Run() == nil, nil
+	case cond == "ring":
+		return exec.Command(filepath.Join(tools, "ring"), "open", "/", "rd").Run() == nil, nil
+	case cond == "core":
+		dir, err := os.MkdirTemp("", "fanrec-e2e-")
+		if err != nil {
+			return false, err
+		}
+		defer os.RemoveAll(dir)
+		cmd := exec.Command("sh", "-c", "ulimit -c unlimited; kill -11 $$")
+		cmd.Dir = dir
+		cmd.Run()
+		_, err = os.Stat(filepath.Join(dir, "core"))
+		return err == nil, nil
 	case cond == "overlay":
 		try := `d=$(mktemp -d) && cd $d && mkdir l u w m && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w none m`
 		dir, err := os.MkdirTemp("", "fanrec-e2e-")

@@ -123,7 +123,7 @@ func parseResult(tail string) (result, error) {
 	if !found {
 		return result{}, fmt.Errorf("%.40q", tail)
 	}
-	if text == "?" {
+	if text == "?" || text == "? <unavailable>" { // the latter of a thread that an execve ended
 		return result{unknown: true}, nil
 	}
 	if strings.HasPrefix(text, "? ") || strings.HasPrefix(text, "-1 ") { // interrupted and to be called again, or failed

@@ -26,6 +26,7 @@ func TestParseCall(t *testing.T) {
 		}},
 		{`fork() = 2 /* 10932 in strace's PID NS */`, call{name: "fork", result: result{ok: true, value: 10932}}},
 		{`open("f", O_RDONLY) = ?`, call{name: "open", args: []string{`"f"`, "O_RDONLY"}, result: result{unknown: true}}},
+		{`rmdir("d") = ? <unavailable>`, call{name: "rmdir", args: []string{`"d"`}, result: result{unknown: true}}},
 		{`open("f", O_RDONLY`, call{name: "open", args: []string{`"f"`, "O_RDONLY"}, result: result{unknown: true}}},
 		{`open("f", O_RDONLY) = ? ERESTARTSYS (To be restarted if SA_RESTART is set)`, call{name: "open", args: []string{`"f"`, "O_RDONLY"}}},
 		{`open("f", O_RDONLY) = -1 ENOENT (No such file or directory)`, call{name: "open", args: []string{`"f"`, "O_RDONLY"}}},

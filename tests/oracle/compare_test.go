@@ -155,7 +155,7 @@ func TestReport(t *testing.T) {
 	}
 	const want = `processes 2 strace 12 log 13 common 11 allowed 3 | recall 91.667% precision 84.615% order 0 frame 0 loader 0
   missing pid 10  R /tmp/t/in  (log:0 strace:2)
-  extra   pid 11  W /x  (log:16 strace:6)
+  extra   pid 11  W /x  (log:17 strace:6)
   ... and 1 more
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {

@@ -100,7 +100,11 @@ func (d *description) place(dirArg, pathArg int, follow bool) somewhere {
 			return somewhere{}
 		}
 	}
-	p, ok := d.tree.walk(d.view(d.t), base, path, follow)
+	v := d.view(d.t)
+	if d.c.name == "openat2" && d.c.has(2, "RESOLVE_IN_ROOT") {
+		v.root = base
+	}
+	p, ok := d.tree.walk(v, base, path, follow)
 	return somewhere{p, ok}
 }
 
@@ -340,6 +344,9 @@ const maxScripts = 5
 // exec is the image that runs after an execve, and what the kernel opened to get there.
 func (d *description) exec(at somewhere) {
 	op := Op{Record: Record{Letter: 'E', Path: at.path()}, AnyName: !at.known, Exec: &Exec{Asked: Spell(at.path()), Unsure: !at.known}}
+	if image, ok := memory(d.c.arg(0)); ok && d.c.name == "execveat" {
+		op.Path, op.AnyName = Spell(image), false
+	}
 	for range maxScripts {
 		prog, ok := Program{}, false
 		if at.known {
@@ -362,6 +369,16 @@ func (d *description) exec(at somewhere) {
 	image := op.Path
 	d.effect = func() { d.t.proc.image = image }
 	d.add(op)
+}
+
+// memory is what an image is called that is in a memfd.
+func memory(fd string) (string, bool) {
+	_, name, found := strings.Cut(fd, "</memfd:")
+	name, deleted := strings.CutSuffix(name, ">(deleted)")
+	if name, ok := unescape(name); found && deleted && ok {
+		return "/memfd:" + name, true
+	}
+	return "", false
 }
 
 // lookup finds a path that the kernel opens for the process.

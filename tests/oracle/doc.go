@@ -4,5 +4,7 @@
 // record, its place and its path must agree ([Compare]). In a free run each witness had a run of its own; processes are then matched by
 // their place in the fork tree, and names that differ from run to run are folded ([CompareFree]).
 //
-// The package only reads logs and compares them. Running the programs is the work of cmd/oracle.
+// What is done without system calls a program can tell of itself (told.go).
+//
+// The package only reads logs and compares them. Running the programs is the work of cmd/oracle, and package programs has many to run.
 package oracle

@@ -80,7 +80,7 @@ func logLines(op Op) string {
 // parseLog reads records given without header and footer.
 func parseLog(t *testing.T, records string) []Op {
 	t.Helper()
-	log, err := ReadFilemon(strings.NewReader("# filemon version 5\nV 5\n" + records + "# Bye bye\n"))
+	log, err := ReadFilemon(strings.NewReader("# filemon version 5\n# Target pid 1\nV 5\n" + records + "# Bye bye\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

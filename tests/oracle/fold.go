@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// onlyOne returns the components of names that only the first run has, and those that only the second one has.
+// onlyOne returns the components of names that only the first run has, and those that only the second one has. What comes of chance counts as such.
 func onlyOne(first, second []Op) (map[string]bool, map[string]bool) {
 	a, b := allComponents(first), allComponents(second)
 	return without(a, b), without(b, a)
@@ -32,7 +32,7 @@ func allComponents(ops []Op) map[string]bool {
 func without(a, b map[string]bool) map[string]bool {
 	only := map[string]bool{}
 	for name := range a {
-		if !b[name] {
+		if !b[name] || unnamed.MatchString(name) {
 			only[name] = true
 		}
 	}
@@ -42,10 +42,21 @@ func without(a, b map[string]bool) map[string]bool {
 // random matches what mktemp(3) and its like make up, six letters or digits at least, with the fixed letters beside it.
 var random = regexp.MustCompile(`[A-Za-z0-9_]{6,}`)
 
-var digits = regexp.MustCompile(`[0-9]+`)
+// unnamed matches what a file of O_TMPFILE is called: by its inode, which another run may have for another file.
+var unnamed = regexp.MustCompile(`^#[0-9]+$`)
+
+var (
+	digits = regexp.MustCompile(`[0-9]+`)
+	whole  = regexp.MustCompile(`\b[0-9]+\b`)
+)
 
 // mask replaces what may be made up in a name. A name that has nothing of the kind stays as it is, and so a difference.
-func mask(name string) string { return random.ReplaceAllString(name, "<random>") }
+func mask(name string) string {
+	if unnamed.MatchString(name) {
+		return "#<random>"
+	}
+	return random.ReplaceAllString(name, "<random>")
+}
 
 // maskPath masks the components that only one run has.
 func maskPath(path string, only map[string]bool) string {
@@ -109,7 +120,7 @@ func (fo *folder) path(path string) string {
 	for i, name := range names {
 		switch {
 		case i == 2 && names[1] == "proc" && names[0] == "":
-			names[i] = fo.number(name)
+			names[i] = fo.number(name, digits)
 		case fo.only[name]:
 			names[i] = fo.name(name)
 		}
@@ -118,8 +129,8 @@ func (fo *folder) path(path string) string {
 }
 
 // number replaces process ids in a name.
-func (fo *folder) number(name string) string {
-	return digits.ReplaceAllStringFunc(name, func(number string) string {
+func (fo *folder) number(name string, where *regexp.Regexp) string {
+	return where.ReplaceAllStringFunc(name, func(number string) string {
 		if n, ok := fo.pids[number]; ok {
 			return fmt.Sprintf("<pid %d>", n)
 		}
@@ -132,9 +143,10 @@ func (fo *folder) name(name string) string {
 	if done, ok := fo.names[name]; ok {
 		return done
 	}
-	folded := mask(name)
-	if folded == name { // only then: among random digits there are process ids by chance
-		folded = fo.number(name)
+	numbered := fo.number(name, whole) // those between other letters may be random
+	folded := mask(numbered)
+	if folded == numbered {
+		folded = fo.number(name, digits)
 	} else {
 		look := fmt.Sprintf("%s of %d", folded, fo.owner)
 		fo.used[look]++

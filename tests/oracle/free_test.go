@@ -19,7 +19,10 @@ const freeTrace = `50 execve("/bin/sh", [], 0x1) = 0
 51 unlink("/tmp/cc000051.s") = 0
 52 +++ exited with 0 +++
 51 +++ exited with 0 +++
+50 openat(AT_FDCWD</tmp/t>, ".", O_WRONLY|O_TMPFILE, 0600) = 3</tmp/t/#7>(deleted)
+50 openat(AT_FDCWD</tmp/t>, ".", O_WRONLY|O_TMPFILE, 0600) = 3</tmp/t/#8>(deleted)
 50 mkdir("x.50", 0700) = 0
+50 mkdir("x.50-abcdef0123", 0700) = 0
 50 openat(AT_FDCWD</tmp/t>, "/proc/self/stat", O_RDONLY) = 3</proc/50/stat>
 50 +++ exited with 0 +++
 `
@@ -42,7 +45,10 @@ R 302 /tmp/ccqqqqqq.s
 W 302 /tmp/ccqqqqqq.s
 D 302 /tmp/ccqqqqqq.s
 X 302 0 0
+W 300 /tmp/t/#8
+W 300 /tmp/t/#9
 W 300 /tmp/t/x.300
+W 300 /tmp/t/x.300-abcdef0123
 R 300 /proc/300/stat
 X 300 0 0
 `
@@ -59,6 +65,8 @@ func TestCompareFree(t *testing.T) {
 		"other process":   {edited(log, replaced("R 300 /proc/300/stat", "R 300 /proc/301/stat")), []string{"extra R /proc/301/stat", "missing R /proc/50/stat"}},
 		"other path":      {edited(log, replaced("W 300 /tmp/t/x.300", "W 300 /tmp/x.300")), []string{"extra W /tmp/x.300", "missing W /tmp/t/x.50"}},
 		"other suffix":    {edited(log, replaced("W 300 /tmp/t/x.300", "W 300 /tmp/t/x.o")), []string{"extra W /tmp/t/x.o", "missing W /tmp/t/x.50"}},
+		"beside random":   {edited(log, replaced("W 300 /tmp/t/x.300-abcdef0123", "W 300 /tmp/t/x.301-abcdef0123")), []string{"extra W /tmp/t/x.301-abcdef0123", "missing W /tmp/t/x.50-abcdef0123"}},
+		"without a name":  {edited(log, replaced("W 300 /tmp/t/#9", "W 300 /tmp/t/#8")), []string{"extra W /tmp/t/#8", "missing W /tmp/t/#8"}},
 		"order on a path": {edited(log, moved("D 302 /tmp/ccqqqqqq.s", "W 302 /tmp/ccqqqqqq.s")), []string{"order W /tmp/ccqqqqqq.s"}},
 		"other order":     {edited(log, moved("W 300 /tmp/t/x.300", "F 300 302")), nil},
 		"no child": {

@@ -32,6 +32,7 @@ type thread struct {
 	proc    *process
 	fs      *fsState
 	entered entry
+	told    int // since when what it told last may have been done
 }
 
 // entry is what a call looked like when its thread entered it.
@@ -39,6 +40,7 @@ type entry struct {
 	base  []*node // where its relative paths start, by argument
 	ops   []Op
 	moves *[2]place // of a rename: from, to
+	since int       // line of the last that was seen of the process before
 }
 
 // process is a thread group.
@@ -155,7 +157,7 @@ func (r *replay) child(tid int, parent *thread, by *call) *thread {
 
 // enter notes what the call means before it runs.
 func (r *replay) enter(t *thread, c *call) {
-	t.entered = entry{base: r.bases(t, c)}
+	t.entered = entry{base: r.bases(t, c), since: t.proc.last}
 	d := r.describe(t, c, result{unknown: true})
 	t.entered.ops, t.entered.moves = d.ops, d.moves
 	if strings.HasPrefix(c.name, "rename") {
@@ -207,6 +209,8 @@ func (r *replay) leave(t *thread, c *call) {
 		delete(r.tree.moving, t.entered.moves[1])
 	}
 	switch {
+	case c.result.failed():
+		r.told(t, c)
 	case c.result.unknown:
 		for _, op := range t.entered.ops {
 			op.Optional = true

@@ -53,6 +53,19 @@ func TestReadStrace(t *testing.T) {
 	}
 }
 
+// The root of an openat2 is the directory that it is given.
+func TestInRoot(t *testing.T) {
+	trace, err := ReadStrace(strings.NewReader(`7  openat2(3</d>, "/../link", {flags=O_RDONLY, resolve=RESOLVE_IN_ROOT}, 24) = 4</d/in/file>
+7  +++ exited with 0 +++
+`), "/", testDisk{links: map[string]string{"/d/link": "/in/file"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(trace.Doubts) > 0 || trace.Proven != 1 {
+		t.Errorf("%d paths proven, doubts %q", trace.Proven, trace.Doubts)
+	}
+}
+
 // TestLive runs the programs here and now, so that other versions of strace and of the kernel are tried, too.
 func TestLive(t *testing.T) {
 	for _, program := range programs(t) {

@@ -26,6 +26,20 @@ type Want struct {
 
 	// Scope tells in which of Orders a path of Dir belongs, if in any.
 	Scope func(path string) (order int, ok bool)
+
+	// Blur, if there is one, takes from a record what cannot be known beforehand. What is here is blurred.
+	Blur func(Record) Record
+	// Lane tells which of a process's records must stand in their order: those of one lane. Without it all must.
+	Lane func(Record) string
+	// Replay asks that all the records, as they are, can be done one after the other.
+	Replay bool
+}
+
+func (w Want) blur(r Record) Record {
+	if w.Blur != nil {
+		return w.Blur(anonymous(r))
+	}
+	return anonymous(r)
 }
 
 // Check compares records with what they should be, and returns all that is wrong with them: each process must have made
@@ -66,9 +80,13 @@ func Check(want Want, records []Record) []error {
 	if last := l.steps[len(l.steps)-1]; last.Actor != Root && len(root) > 0 && root[len(root)-1].Kind == 'X' {
 		errs = append(errs, fmt.Errorf("%s: comes after the X of the first process", last.Record))
 	}
-	errs = append(errs, compare(l.name(Root), want.Root, root)...)
+	errs = append(errs, want.compare(l.name(Root), want.Root, root)...)
 	for i := range streams {
-		errs = append(errs, compare(l.name(i), want.Children[i], streams[i])...)
+		errs = append(errs, want.compare(l.name(i), want.Children[i], streams[i])...)
+	}
+	if want.Replay {
+		_, impossible := Replay(want.Dir, records)
+		errs = append(errs, impossible...)
 	}
 	for i := range orders {
 		// What is missing or too much has been said with the processes; here it is only the order that matters.
@@ -132,13 +150,13 @@ func concerns(dir string, r Record) bool {
 const maxFindings = 5
 
 // compare returns what is wrong with the records that the process `who` made.
-func compare(who string, want, got []Record) []error {
+func (w Want) compare(who string, want, got []Record) []error {
 	count := make(map[Record]int)
 	for _, r := range want {
 		count[r]++
 	}
 	for _, r := range got {
-		count[anonymous(r)]--
+		count[w.blur(r)]--
 	}
 	var errs []error
 	say := func(verdict string, r Record) {
@@ -152,23 +170,43 @@ func compare(who string, want, got []Record) []error {
 	}
 	// Of several equal ones, the last are too many.
 	for i := len(got) - 1; i >= 0; i-- {
-		if a := anonymous(got[i]); count[a] < 0 {
+		if a := w.blur(got[i]); count[a] < 0 {
 			count[a]++
 			say("too many", got[i])
 		}
 	}
 	if len(errs) == 0 {
-		for i := range want {
-			if want[i] != anonymous(got[i]) {
-				errs = append(errs, fmt.Errorf("%s: out of order: %s where %s should be", who, got[i], want[i]))
-				break
-			}
+		if g, r, ok := w.misplaced(want, got); ok {
+			errs = append(errs, fmt.Errorf("%s: out of order: %s where %s should be", who, g, r))
 		}
 	}
 	if more := len(errs) - maxFindings; more > 0 {
 		errs = append(errs[:maxFindings], fmt.Errorf("%s: and %d more", who, more))
 	}
 	return errs
+}
+
+// misplaced returns the first record that is not where it should be in its lane, and what should be there.
+func (w Want) misplaced(want, got []Record) (is, should Record, found bool) {
+	lane := func(r Record) string {
+		if w.Lane == nil {
+			return ""
+		}
+		return w.Lane(r)
+	}
+	lanes := make(map[string][]Record)
+	for _, r := range want {
+		lanes[lane(r)] = append(lanes[lane(r)], r)
+	}
+	for _, r := range got {
+		b := w.blur(r)
+		l := lane(b)
+		if lanes[l][0] != b {
+			return r, lanes[l][0], true
+		}
+		lanes[l] = lanes[l][1:]
+	}
+	return Record{}, Record{}, false
 }
 
 // outOfOrder returns the index of the first of got that comes too late: one that stands, in want, before the one in

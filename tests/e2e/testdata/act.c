@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -120,12 +121,38 @@ static long open32(const char *path, int fl)
 #endif
 }
 
+/* A child writes through a descriptor that it is sent: it was forked before the open. */
+static void pass(const char *path, const char *text)
+{
+	char space[CMSG_SPACE(sizeof(int))] = { 0 }, byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int pair[2], fd;
+	pid_t pid;
+
+	check(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), "socketpair");
+	check(pid = fork(), "fork");
+	if (!pid) {
+		check(recvmsg(pair[1], &m, 0), "recvmsg");
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+		check(write(fd, text, strlen(text)), "write");
+		_exit(0);
+	}
+	check(fd = open(path, O_WRONLY | O_CREAT, 0666), path);
+	c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	check(sendmsg(pair[0], &m, 0), "sendmsg");
+	spawned(pid);
+	close(fd);
+}
+
 static void run(void)
 {
 	while (*next) {
 		char *op = *next++;
 		/* What is executed instead of act takes all that is left. */
-		int all = !strcmp(op, "exec") || !strcmp(op, "threadexec");
+		int all = !strcmp(op, "exec") || !strcmp(op, "execmemory") || !strcmp(op, "threadexec");
 		char **a = all ? next : words(), **saved;
 		pthread_t t;
 		pid_t pid;
@@ -135,6 +162,15 @@ static void run(void)
 		if (!strcmp(op, "open")) { check(fd = open(a[0], flags(a[1]), 0666), a[0]); close(fd); }
 		OP("open32") { check(fd = open32(a[0], flags(a[1])), a[0]); close(fd); }
 		OP("openat") { check(fd = openat(dir(a[0]), a[1], flags(a[2]), 0666), a[1]); close(fd); }
+		OP("byhandle") {
+			union { struct file_handle h; char space[sizeof(struct file_handle) + MAX_HANDLE_SZ]; } u = { .h.handle_bytes = MAX_HANDLE_SZ };
+			int mount;
+
+			check(name_to_handle_at(AT_FDCWD, a[0], &u.h, &mount, 0), a[0]);
+			check(mount = open(".", O_RDONLY | O_DIRECTORY), ".");
+			check(fd = open_by_handle_at(mount, &u.h, flags(a[1])), a[0]);
+			close(fd), close(mount);
+		}
 		OP("openat2") {
 			struct open_how how = { .flags = flags(a[1]), .mode = flags(a[1]) & O_CREAT ? 0666 : 0 };
 
@@ -156,6 +192,7 @@ static void run(void)
 		OP("renameat") check(renameat(dir(a[0]), a[1], dir(a[2]), a[3]), a[1]);
 		OP("exchange") check(renameat2(AT_FDCWD, a[0], AT_FDCWD, a[1], RENAME_EXCHANGE), a[0]);
 		OP("link") check(link(a[0], a[1]), a[0]);
+		OP("linkfollow") check(linkat(AT_FDCWD, a[0], AT_FDCWD, a[1], AT_SYMLINK_FOLLOW), a[0]);
 		OP("linkat") check(linkat(dir(a[0]), a[1], dir(a[2]), a[3], 0), a[1]);
 		OP("symlink") check(symlink(a[0], a[1]), a[1]);
 		OP("mknod") check(mknod(a[0], S_IFREG | 0644, 0), a[0]);
@@ -199,10 +236,39 @@ static void run(void)
 			check(linkat(fd, "", AT_FDCWD, a[1], AT_EMPTY_PATH), a[1]);
 			close(fd);
 		}
+		OP("descriptor") { /* what names a file only by a descriptor: link it twice, truncate it */
+			char path[64];
+
+			check(fd = open(a[0], O_PATH), a[0]);
+			check(linkat(fd, "", AT_FDCWD, a[1], AT_EMPTY_PATH), a[1]);
+			snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+			check(linkat(AT_FDCWD, path, AT_FDCWD, a[2], AT_SYMLINK_FOLLOW), a[2]);
+			snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+			check(truncate(path, 0), path);
+			close(fd);
+		}
+		OP("linkthrough") check(linkat(AT_FDCWD, a[0], AT_FDCWD, a[1], AT_SYMLINK_FOLLOW), a[1]);
 		OP("chmod") check(chmod(a[0], strtol(a[1], 0, 8)), a[0]);
+		OP("setxattr") check(setxattr(a[0], "user.test", "x", 1, 0), a[0]);
+		OP("chown") check(chown(a[0], -1, getgid()), a[0]);
+		OP("utimes") check(utimensat(AT_FDCWD, a[0], 0, 0), a[0]);
+		OP("keep") check(open(a[0], flags(a[1]), 0666), a[0]); /* the descriptor stays */
+		OP("ftruncate") check(ftruncate(atoi(a[0]), atol(a[1])), a[0]);
+		OP("pass") pass(a[0], a[1]);
 		OP("setgid") check(setgid(atoi(a[0])), a[0]);
 		OP("setuid") check(setuid(atoi(a[0])), a[0]);
 		OP("exec") { execv(a[0], a); check(-1, a[0]); }
+		OP("execmemory") { /* the program copied to where it has no file */
+			char buf[65536];
+			long n;
+			int mem = memfd_create(a[0], 0);
+
+			check(fd = open(a[0], O_RDONLY), a[0]);
+			while ((n = read(fd, buf, sizeof(buf))) > 0)
+				check(write(mem, buf, n), "memfd");
+			execveat(mem, "", a, environ, AT_EMPTY_PATH);
+			check(-1, "execveat");
+		}
 		OP("execfail") { /* an exec that is to fail */
 			execv(a[0], a);
 			printf("exec %s: %s\n", a[0], strerror(errno));

@@ -5,19 +5,32 @@
 //	storm deep [-pause] DIR N    N deep trees, renamed at every level and removed while processes work in them
 //	storm reuse [-pause] DIR N    N processes, one after the other, all with the same pid
 //	storm churn DIR N    N file operations on names that never come again, to see what a recorder keeps in memory
+//	storm flipflops [-pause] DIR N    eight processes at once, twice, that rename a file of their own to and fro, N times each
+//	storm scramble [-pause] [-threads] DIR N    eight processes or threads at once, twice, that make, rename, open and remove
+//		the same few names, N times each; they tell on stdout what of it succeeded
+//	storm threads [-pause] DIR N    eight threads at once, twice, each with names of its own, N times
+//	storm users [-pause] DIR N    two deep trees: processes work in them, N times each, while others rename every level
+//		and remove it all
+//	storm recycle [-pause] DIR N    N processes, four at a time, that share a dozen pids
+//	storm opens [-pause] DIR N    one process that makes and opens N files, ten to a directory
+//	storm names DIR N NAME...    a process for each name, which has it as a file, a link, a directory
+//	storm long DIR N    a chain of directories, made and removed step by step, until a path has N bytes
+//	storm long-make, long-use DIR N    its parts: the chain is made; it is entered, used and left as it was
 //
 // DIR is an empty directory, named by an absolute path. The program must be started by an absolute path too, as -exec
 // executes argv[0]. With -pause it writes a line to stdout halfway and waits for a byte on stdin. Linked statically it
-// opens nothing of its own. The records that each storm must leave are in flipflop.go, forest.go, deep.go and reuse.go.
+// opens nothing of its own. The records that each storm must leave are in the Go files beside it, by the storm's name.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -551,13 +564,503 @@ static int churn(int n)
 	return 0;
 }
 
+//
+// flipflops
+//
+
+enum { PLAYERS = 8, WAVES = 2 };
+
+// wave runs PLAYERS processes at once: play(i, n) for each, numbered through all waves. They begin together.
+static void wave(int number, void (*play)(int i, int n), int n)
+{
+	pid_t pids[PLAYERS];
+	int start[2];
+	char byte;
+	must(pipe(start), "pipe", "");
+	for (int i = 0; i < PLAYERS; i++) {
+		pids[i] = spawn();
+		if (pids[i] == 0) {
+			close(start[1]);
+			if (read(start[0], &byte, 1) < 0)
+				die("read", "start");
+			play(number * PLAYERS + i, n);
+			_exit(i);
+		}
+	}
+	close(start[0]);
+	close(start[1]); // all go
+	for (int i = 0; i < PLAYERS; i++)
+		reap(pids[i], i);
+}
+
+static void flip(int i, int n)
+{
+	char name[2][4200];
+	sprintf(name[0], "%s/a%d", base, i);
+	sprintf(name[1], "%s/b%d", base, i);
+	open_close(AT_FDCWD, name[0], NEW);
+	for (int k = 0; k < n; k++)
+		must(rename(name[k & 1], name[~k & 1]), "rename", name[k & 1]);
+	must(unlink(name[n & 1]), "unlink", name[n & 1]);
+}
+
+static int flipflops(int pause, int n)
+{
+	for (int w = 0; w < WAVES; w++) {
+		if (w == WAVES / 2)
+			halfway(pause);
+		wave(w, flip, n);
+	}
+	return 0;
+}
+
+//
+// scramble
+//
+
+enum { SHARED_NAMES = 6 };
+
+// What a player did: the letter of its record, one name or two.
+struct deed { char letter, a, b; };
+
+static struct deed *deeds; // n for each player
+
+static unsigned next_random(unsigned *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	return *state ^= *state << 5;
+}
+
+static void scramble_play(int i, int n)
+{
+	unsigned state = 2463534242u + 1013904223u * i;
+	char name[SHARED_NAMES][4200];
+	for (int k = 0; k < SHARED_NAMES; k++)
+		sprintf(name[k], "%s/s%d", base, k);
+	struct deed *d = deeds + (size_t)i * n;
+	for (int k = 0; k < n; k++) {
+		unsigned r = next_random(&state), a = r % SHARED_NAMES, b = (a + 1 + r / SHARED_NAMES % (SHARED_NAMES - 1)) % SHARED_NAMES;
+		int fd = -1, result;
+		char letter;
+		switch (r / 64 % 8) {
+		case 0: case 1: letter = 'W', result = fd = open(name[a], NEW, 0644); break;
+		case 2: letter = 'D', result = unlink(name[a]); break;
+		case 3: letter = 'R', result = fd = open(name[a], O_RDONLY); break;
+		default: letter = 'M', result = rename(name[a], name[b]); break;
+		}
+		if (fd >= 0)
+			close(fd);
+		if (result >= 0) {
+			d->letter = letter, d->a = a, d->b = b;
+			d++;
+		} else if (errno != ENOENT && errno != EEXIST) {
+			die("scramble", name[a]);
+		}
+	}
+}
+
+struct player { pthread_t thread; void (*play)(int i, int n); int i, n; };
+
+static void *thread_play(void *arg)
+{
+	struct player *p = arg;
+	p->play(p->i, p->n);
+	return NULL;
+}
+
+static void wave_of_threads(int number, void (*play)(int i, int n), int n)
+{
+	struct player players[PLAYERS];
+	for (int i = 0; i < PLAYERS; i++) {
+		players[i] = (struct player){.play = play, .i = number * PLAYERS + i, .n = n};
+		if (pthread_create(&players[i].thread, NULL, thread_play, &players[i]))
+			die("pthread_create", "");
+	}
+	for (int i = 0; i < PLAYERS; i++)
+		pthread_join(players[i].thread, NULL);
+}
+
+static int scramble(int pause, int threads, int n)
+{
+	size_t size = sizeof *deeds * WAVES * PLAYERS * n;
+	deeds = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (deeds == MAP_FAILED)
+		die("mmap", "");
+	for (int w = 0; w < WAVES; w++) {
+		if (w == WAVES / 2)
+			halfway(pause);
+		(threads ? wave_of_threads : wave)(w, scramble_play, n);
+	}
+	for (int i = 0; i < WAVES * PLAYERS; i++)
+		for (struct deed *d = deeds + (size_t)i * n; d < deeds + (size_t)(i + 1) * n && d->letter; d++)
+			printf("%d %c %d %d\n", i, d->letter, d->a, d->b);
+	return fflush(stdout) ? 99 : 0;
+}
+
+//
+// threads
+//
+
+static void thread_names(int i, int n)
+{
+	char name[4][4200];
+	for (int k = 0; k < n; k++) {
+		for (int j = 0; j < 4; j++)
+			sprintf(name[j], "%s/t%d.%d%c", base, i, k, 'a' + j);
+		open_close(AT_FDCWD, name[0], NEW);
+		must(rename(name[0], name[1]), "rename", name[0]);
+		open_close(AT_FDCWD, name[1], O_RDWR);
+		must(link(name[1], name[2]), "link", name[1]);
+		must(unlink(name[1]), "unlink", name[1]);
+		must(mkdir(name[3], 0755), "mkdir", name[3]);
+		must(rename(name[2], name[0]), "rename", name[2]);
+		must(unlink(name[0]), "unlink", name[0]);
+		must(rename(name[3], name[1]), "rename", name[3]);
+		must(rmdir(name[1]), "rmdir", name[1]);
+	}
+}
+
+static int threads(int pause, int n)
+{
+	for (int w = 0; w < WAVES; w++) {
+		if (w == WAVES / 2)
+			halfway(pause);
+		wave_of_threads(w, thread_names, n);
+	}
+	return 0;
+}
+
+//
+// users
+//
+
+// A chain of DEPTH directories u0.0/u1.0/..., in which level k is named u<k>.<v>. RENAMERS processes rename the levels,
+// each its own, N times, by the directory above: what it is called itself does not matter. USERS processes work in
+// levels of their own. Then the users open their working directories again and again while the chain is removed.
+enum { DEPTH = 24, RENAMERS = 2, USERS = 4 };
+
+static int chain_dirs[DEPTH];
+
+static int user_level(int u)
+{
+	return DEPTH - 1 - u * 5;
+}
+
+// What level k is called after n renames.
+static void level_name(char *name, int k, int n)
+{
+	sprintf(name, "u%d.%d", k, n);
+}
+
+// How often a level is renamed in all.
+static int renames_of(int k, int n)
+{
+	int own = DEPTH / RENAMERS;
+	return n / own + (k / RENAMERS < n % own);
+}
+
+static void rename_levels(int r, int n)
+{
+	char from[32], to[32];
+	for (int i = 0; i < n; i++) {
+		int k = i % (DEPTH / RENAMERS) * RENAMERS + r, times = i / (DEPTH / RENAMERS);
+		int above = k ? chain_dirs[k - 1] : AT_FDCWD;
+		level_name(from, k, times);
+		level_name(to, k, times + 1);
+		must(renameat(above, from, above, to), "renameat", from);
+	}
+}
+
+static void use(int u, int n, int over)
+{
+	char a[32], b[32], d[32];
+	must(fchdir(chain_dirs[user_level(u)]), "fchdir", "");
+	for (int i = 0; i < n; i++) {
+		sprintf(a, "a%d.%d", u, i);
+		sprintf(b, "b%d.%d", u, i);
+		sprintf(d, "d%d.%d", u, i);
+		open_close(AT_FDCWD, a, NEW);
+		must(rename(a, b), "rename", a);
+		open_close(AT_FDCWD, b, O_RDONLY);
+		must(mkdir(d, 0755), "mkdir", d);
+		open_close(AT_FDCWD, ".", O_RDONLY | O_DIRECTORY);
+		must(rmdir(d), "rmdir", d);
+		must(unlink(b), "unlink", b);
+	}
+	pass(over);
+	for (int i = 0; i < n; i++)
+		open_close(AT_FDCWD, ".", O_RDONLY | O_DIRECTORY);
+}
+
+static void users_tree(int n)
+{
+	char name[32];
+	pid_t pids[RENAMERS + USERS];
+	int over = new_baton();
+	must(chdir(base), "chdir", base);
+	for (int k = 0; k < DEPTH; k++) {
+		int above = k ? chain_dirs[k - 1] : AT_FDCWD;
+		level_name(name, k, 0);
+		must(mkdirat(above, name, 0755), "mkdirat", name);
+		must(chain_dirs[k] = openat(above, name, O_RDONLY | O_DIRECTORY), "openat", name);
+	}
+	for (int p = 0; p < RENAMERS + USERS; p++) {
+		pids[p] = spawn();
+		if (pids[p] == 0) {
+			if (p < RENAMERS)
+				rename_levels(p, n);
+			else
+				use(p - RENAMERS, n, over);
+			_exit(p);
+		}
+	}
+	for (int r = 0; r < RENAMERS; r++)
+		reap(pids[r], r);
+	for (uint64_t done = 0, some; done < USERS; done += some)
+		must(read(over, &some, sizeof some), "read", "baton");
+	for (int k = DEPTH - 1; k >= 0; k--) {
+		level_name(name, k, renames_of(k, n));
+		must(unlinkat(k ? chain_dirs[k - 1] : AT_FDCWD, name, AT_REMOVEDIR), "unlinkat", name);
+	}
+	for (int u = 0; u < USERS; u++)
+		reap(pids[RENAMERS + u], RENAMERS + u);
+	for (int k = 0; k < DEPTH; k++)
+		close(chain_dirs[k]);
+	close(over);
+}
+
+static int users(int pause, int n)
+{
+	for (int w = 0; w < WAVES; w++) {
+		if (w == WAVES / 2)
+			halfway(pause);
+		users_tree(n);
+	}
+	return 0;
+}
+
+//
+// recycle
+//
+
+enum { NUMBERS = 12, ALIVE = 4 };
+
+static void use_once(int i)
+{
+	char a[4200], b[4200];
+	sprintf(a, "%s/a%d", base, i);
+	sprintf(b, "%s/b%d", base, i);
+	open_close(AT_FDCWD, a, NEW);
+	must(rename(a, b), "rename", a);
+	open_close(AT_FDCWD, b, O_RDONLY);
+	must(unlink(b), "unlink", b);
+	_exit(i);
+}
+
+// spawn_any is a fork with one of the free numbers, or, as others fork too, with one that is free still.
+static pid_t spawn_any(pid_t *wanted)
+{
+	for (;; ++*wanted) {
+		struct clone_args args = {.exit_signal = SIGCHLD, .set_tid = (uintptr_t)wanted, .set_tid_size = 1};
+		pid_t us = getpid(), pid = syscall(SYS_clone3, &args, sizeof args);
+		if (pid < 0 && errno == EEXIST)
+			continue;
+		must(pid, "clone3", "");
+		if (pid == 0)
+			parent = us;
+		return pid;
+	}
+}
+
+static int recycle(int pause, int n)
+{
+	pid_t numbers[NUMBERS];
+	struct { pid_t pid; int i, number; } alive[ALIVE] = {0};
+	int last = 0;
+	for (int k = 0; k < NUMBERS; k++)
+		numbers[k] = getpid() < 20000 ? getpid() + 5000 + 16 * k : getpid() - 10000 + 16 * k;
+	for (int i = 0; i < n + ALIVE; i++) {
+		int slot = i % ALIVE;
+		if (alive[slot].pid) {
+			reap(alive[slot].pid, alive[slot].i & 0xff);
+			last = alive[slot].number;
+		}
+		alive[slot].pid = 0;
+		if (i >= n)
+			continue;
+		if (i == n / 2)
+			halfway(pause);
+		// The number that was just freed, or the next one in turn.
+		int k = i % 2 ? last : i / 2 % NUMBERS;
+		for (int s = 0; s < ALIVE; s++)
+			if (alive[s].pid && alive[s].number == k)
+				k = (k + 1) % NUMBERS, s = -1;
+		pid_t pid = spawn_any(&numbers[k]);
+		if (pid == 0)
+			use_once(i);
+		alive[slot].pid = pid, alive[slot].i = i, alive[slot].number = k;
+	}
+	return 0;
+}
+
+//
+// opens
+//
+
+// A directory is removed when KEPT more are there: more than a recorder can keep in memory for ever.
+enum { PER_DIR = 10, KEPT = 70000 };
+
+static void remove_dir(int d)
+{
+	char dir[4200], file[4300];
+	sprintf(dir, "%s/d%d", base, d);
+	for (int f = 0; f < PER_DIR; f++) {
+		sprintf(file, "%s/f%d", dir, f);
+		must(unlink(file), "unlink", file);
+	}
+	must(rmdir(dir), "rmdir", dir);
+}
+
+static int opens(int pause, int n)
+{
+	char dir[4200], file[4300];
+	int dirs = n / PER_DIR;
+	for (int d = 0; d < dirs; d++) {
+		if (d == dirs / 2)
+			halfway(pause);
+		sprintf(dir, "%s/d%d", base, d);
+		must(mkdir(dir, 0755), "mkdir", dir);
+		for (int pass = 0; pass < 2; pass++)
+			for (int f = 0; f < PER_DIR; f++) {
+				sprintf(file, "%s/f%d", dir, f);
+				open_close(AT_FDCWD, file, pass ? O_RDONLY : NEW);
+			}
+		if (d >= KEPT)
+			remove_dir(d - KEPT);
+	}
+	for (int d = dirs > KEPT ? dirs - KEPT : 0; d < dirs; d++)
+		remove_dir(d);
+	return 0;
+}
+
+//
+// names
+//
+
+static void use_name(int i, const char *name)
+{
+	char top[4200], mid[4300], a[4700], b[4700], f[4800];
+	sprintf(top, "%s/%d", base, i);
+	sprintf(mid, "%s/mid", top);
+	sprintf(a, "%s/%s", top, name);
+	sprintf(b, "%s/%s", mid, name);
+	sprintf(f, "%s/f", a);
+	must(mkdir(top, 0755), "mkdir", top);
+	must(mkdir(mid, 0755), "mkdir", mid);
+	open_close(AT_FDCWD, a, NEW);
+	must(rename(a, b), "rename", a);
+	must(link(b, a), "link", b);
+	must(unlink(b), "unlink", b);
+	must(symlink(name, b), "symlink", b);
+	must(unlink(b), "unlink", b);
+	open_close(AT_FDCWD, a, O_RDWR);
+	must(unlink(a), "unlink", a);
+	must(mkdir(a, 0755), "mkdir", a);
+	open_close(AT_FDCWD, f, NEW);
+	must(chdir(a), "chdir", a);
+	must(rename(a, b), "rename", a);
+	open_close(AT_FDCWD, "f", O_RDONLY);
+	must(unlink("f"), "unlink", "f");
+	must(rmdir(b), "rmdir", b);
+	must(rmdir(mid), "rmdir", mid);
+	must(rmdir(top), "rmdir", top);
+}
+
+static int names(int n, char **list)
+{
+	for (int i = 0; i < n; i++) {
+		pid_t pid = spawn();
+		if (pid == 0) {
+			use_name(i, list[i]);
+			_exit(i & 0xff);
+		}
+		reap(pid, i & 0xff);
+	}
+	return 0;
+}
+
+//
+// long
+//
+
+enum { STEP = 200 };
+
+// Components of the chain: their names have STEP bytes, but that of the last, which fills up to n.
+static int component(char *name, int k, int n)
+{
+	int left = n - (int)strlen(base) - k * (STEP + 1) - 1, size = left > STEP + 2 ? STEP : left;
+	if (left <= 0)
+		return 0;
+	memset(name, 'a' + k % 26, size);
+	name[size] = 0;
+	return 1;
+}
+
+static int long_chain(int make, int use, int n)
+{
+	char name[512], next[512], other[512];
+	int k = 0;
+	must(chdir(base), "chdir", base);
+	for (; component(name, k, n) && component(next, k + 1, n); k++) {
+		if (make)
+			must(mkdir(name, 0755), "mkdir", name);
+		must(chdir(name), "chdir", name);
+	}
+	// The last component is a file. Its other name is as long.
+	strcpy(other, name);
+	other[0] = 'Z';
+	if (make)
+		open_close(AT_FDCWD, name, NEW);
+	if (use) {
+		open_close(AT_FDCWD, name, O_RDWR);
+		must(rename(name, other), "rename", name);
+		must(link(other, name), "link", other);
+		must(unlink(other), "unlink", other);
+		must(symlink("text", other), "symlink", other);
+		must(unlink(other), "unlink", other);
+		must(mkdir(other, 0755), "mkdir", other);
+		must(rmdir(other), "rmdir", other);
+		open_close(AT_FDCWD, ".", O_RDONLY | O_DIRECTORY);
+		// By its whole path, too, if the kernel takes that.
+		if (n < 4096) {
+			char path[4096];
+			char *end = path + sprintf(path, "%s", base);
+			for (int j = 0; component(next, j, n); j++)
+				end += sprintf(end, "/%s", next);
+			open_close(AT_FDCWD, path, O_RDONLY);
+			must(truncate(path, 0), "truncate", path);
+		}
+	}
+	if (make && use)
+		must(unlink(name), "unlink", name);
+	while (k-- > 0) {
+		must(chdir(".."), "chdir", "..");
+		component(name, k, n);
+		if (make && use)
+			must(rmdir(name), "rmdir", name);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	int pause = 0, exec = 0, k = 2;
+	int pause = 0, exec = 0, in_threads = 0, k = 2;
 	self = argv[0];
 	for (; k < argc && argv[k][0] == '-'; k++) {
 		pause |= !strcmp(argv[k], "-pause");
 		exec |= !strcmp(argv[k], "-exec");
+		in_threads |= !strcmp(argv[k], "-threads");
 	}
 	if (argc - k >= 2) {
 		base = argv[k];
@@ -572,9 +1075,25 @@ int main(int argc, char **argv)
 			return reuse(pause, n);
 		if (!strcmp(argv[1], "churn"))
 			return churn(n);
+		if (!strcmp(argv[1], "flipflops"))
+			return flipflops(pause, n);
+		if (!strcmp(argv[1], "scramble"))
+			return scramble(pause, in_threads, n);
+		if (!strcmp(argv[1], "threads"))
+			return threads(pause, n);
+		if (!strcmp(argv[1], "users"))
+			return users(pause, n);
+		if (!strcmp(argv[1], "recycle"))
+			return recycle(pause, n);
+		if (!strcmp(argv[1], "opens"))
+			return opens(pause, n);
+		if (!strcmp(argv[1], "names"))
+			return names(argc - k - 2, argv + k + 2);
+		if (!strncmp(argv[1], "long", 4))
+			return long_chain(strcmp(argv[1], "long-use"), strcmp(argv[1], "long-make"), n);
 		if (!strcmp(argv[1], "second-half") && argc - k == 7)
 			return second_half(argv + k + 1);
 	}
-	fprintf(stderr, "usage: storm flipflop|forest|deep|reuse|churn [-pause] [-exec] DIR N\n");
+	fprintf(stderr, "usage: storm NAME [-pause] [-exec] [-threads] DIR N [NAME...]; the names are in storm.c\n");
 	return 2;
 }

@@ -1,6 +1,7 @@
 // Oracle runs a command under fanrec and strace and compares what both saw.
 //
 //	oracle [flags] -- COMMAND [ARG]...
+//	oracle [flags] -programs REGEXP
 //
 // By default fanrec records strace, which runs the command: both see the same run. With -free each has a run of its own, from a fresh copy of the
 // working directory at the same path if -copy is given. The exit status is 0 if there is no difference, 1 if there is one, 2 if a comparison
@@ -14,11 +15,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"fanrec/tests/oracle"
+	"fanrec/tests/oracle/programs"
 )
 
 // config is what the flags say.
@@ -34,6 +37,11 @@ type config struct {
 	most    int
 	timeout time.Duration
 	command []string
+
+	programs *regexp.Regexp // those of package programs to compare, nil if a command is given
+	fast     bool
+	oneRun   bool // no runs of their own
+	table    string
 }
 
 func main() {
@@ -43,7 +51,12 @@ func main() {
 	}
 	if err == nil {
 		var agreed bool
-		if agreed, err = run(cfg, os.Stdout); err == nil && !agreed {
+		if cfg.programs != nil {
+			agreed, err = runTable(cfg, os.Stdout)
+		} else {
+			agreed, err = run(cfg, os.Stdout)
+		}
+		if err == nil && !agreed {
 			os.Exit(1)
 		}
 	}
@@ -67,12 +80,26 @@ func parseFlags(args []string) (*config, error) {
 	fs.StringVar(&cfg.scratch, "scratch", "", "make the copies below `DIR` (default the directory for temporary files)")
 	fs.IntVar(&cfg.most, "most", 20, "differences to print of each kind, 0 for all")
 	fs.DurationVar(&cfg.timeout, "timeout", 10*time.Minute, "kill a run that takes longer")
+	fs.Func("programs", "compare the programs of the table whose names match `REGEXP`, instead of a command", func(text string) (err error) {
+		cfg.programs, err = regexp.Compile("^(?:" + text + ")$")
+		return err
+	})
+	fs.BoolVar(&cfg.fast, "fast", false, "of the programs only those that take about a second")
+	fs.BoolVar(&cfg.oneRun, "one-run", false, "no runs of their own of the programs that do the same each time")
+	fs.StringVar(&cfg.table, "table", "", "put the outcome of the programs into `FILE`, as Markdown; the rows of others stay")
+	packages := fs.Bool("packages", false, "print the Debian packages that the programs need, and end")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
+	if *packages {
+		fmt.Println(strings.Join(programs.Packages(cfg.chosen()), "\n"))
+		os.Exit(0)
+	}
 	cfg.flags, cfg.command = strings.Fields(flags), fs.Args()
 	switch {
-	case len(cfg.command) == 0:
+	case cfg.programs != nil && (len(cfg.command) > 0 || cfg.source != "" || cfg.workers > 1 || cfg.free):
+		return nil, errors.New("-programs goes with no command, -copy, -free or -parallel")
+	case cfg.programs == nil && len(cfg.command) == 0:
 		return nil, errors.New("no command given")
 	case cfg.workers < 1 || cfg.runs < 1:
 		return nil, errors.New("-n and -parallel must be positive")

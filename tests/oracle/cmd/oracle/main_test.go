@@ -65,7 +65,7 @@ func record(wrong string, args []string) error {
 // log is a log of a command that makes no other processes and has no odd names.
 func log(seen *oracle.Trace, parent bool, wrong string) string {
 	var b strings.Builder
-	b.WriteString("# filemon version 5\nV 5\n")
+	b.WriteString("# filemon version 5\n# Target pid 1\nV 5\n")
 	if parent {
 		fmt.Fprintf(&b, "F 1 %d\n", seen.Ops[0].PID)
 	}

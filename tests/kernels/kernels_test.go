@@ -1,0 +1,244 @@
+package kernels
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var keep = flag.String("keep", "", "keep what the machines write, initramfs and all, in this `directory`")
+
+// suites of Debian whose kernels fetch.sh gets.
+var suites = []string{"bullseye", "bookworm", "trixie", "sid"}
+
+// runs are what each machine does: scripts of tests/e2e on a filesystem.
+var runs = []struct{ name, filesystem, scripts string }{
+	{"ext4", "ext4", "tour"},
+	{"tmpfs", "tmpfs", "tour"},
+	{"xfs", "xfs", "tour"},
+	{"btrfs", "btrfs", "tour"},
+	{"overlay", "overlay", "tour"},
+	{"scripts", "ext4", "exchange|exec|names|opens|places"},
+}
+
+// less are the cells of which it is known that not all is as it should be, and
+// what. "*" is every kernel.
+var less = map[string]string{
+	"*/btrfs":        "incomplete",
+	"*/overlay":      "names of the layer",
+	"bullseye/tmpfs": "by calls only", // it has no fsid before 5.13
+}
+
+// programs are what the scripts run.
+var programs = []string{
+	"cat", "chmod", "cp", "dd", "env", "grep", "ls", "mkdir", "mount", "mv", "rm", "sed", "seq", "sh", "sleep", "tail", "touch",
+	"true", "umount", "unshare",
+}
+
+// patience is how long a machine may take: some minutes, more where the
+// machine that emulates it has other work.
+const patience = 15 * time.Minute
+
+func TestKernels(t *testing.T) {
+	need(t)
+	base, err := userland(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Two at a time, or each takes longer than anybody waits.
+	free := make(chan struct{}, 2)
+	var (
+		mu   sync.Mutex
+		rows = map[string]row{}
+	)
+	t.Run("boot", func(t *testing.T) {
+		for _, suite := range suites {
+			t.Run(suite, func(t *testing.T) {
+				t.Parallel()
+				free <- struct{}{}
+				defer func() { <-free }()
+				r := try(t, suite, base)
+				mu.Lock()
+				defer mu.Unlock()
+				rows[suite] = r
+			})
+		}
+	})
+	var columns []string
+	for _, r := range runs {
+		columns = append(columns, r.name)
+	}
+	var all []row
+	for _, suite := range suites {
+		if r, ok := rows[suite]; ok {
+			all = append(all, r)
+		}
+	}
+	text := table(columns, all)
+	t.Logf("\n%s", text)
+	if err := os.WriteFile(".cache/table.md", []byte(text), 0o666); err != nil {
+		t.Error(err)
+	}
+}
+
+// need skips the test where it cannot be run. CI must be able to.
+func need(t *testing.T) {
+	skip := t.Skipf
+	if os.Getenv("CI") == "true" {
+		skip = t.Fatalf
+	}
+	switch {
+	case testing.Short():
+		t.Skip("takes minutes")
+	case runtime.GOARCH != "amd64":
+		t.Skip("the machines run programs of this one, and are amd64")
+	}
+	for _, p := range []string{"qemu-system-x86_64", "cc", "xz", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"} {
+		if _, err := exec.LookPath(p); err != nil {
+			skip("%v (make deps)", err)
+		}
+	}
+	for _, suite := range suites {
+		if _, err := os.Stat(filepath.Join(".cache", suite)); err != nil {
+			skip("%v (make kernels)", err)
+		}
+	}
+}
+
+// try boots the kernel of a suite. The runs in it are subtests.
+func try(t *testing.T, suite string, base *initramfs) row {
+	dir := t.TempDir()
+	if *keep != "" {
+		dir = filepath.Join(*keep, suite)
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	initrd := filepath.Join(dir, "initrd")
+	if err := withModules(base, filepath.Join(".cache", suite, "kernel"), initrd); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	begin := time.Now()
+	err := boot(ctx, filepath.Join(".cache", suite, "vmlinuz"), initrd, dir)
+	results, rerr := os.ReadFile(filepath.Join(dir, "results"))
+	if err = errors.Join(err, rerr); err != nil {
+		t.Error(err)
+	}
+	artifact(t, suite, dir)
+	sections := parse(string(results))
+	kernel := sections["kernel"].text
+	t.Logf("%s: %.0f s", kernel, time.Since(begin).Seconds())
+	if kernel == "" {
+		console, _ := os.ReadFile(filepath.Join(dir, "console"))
+		t.Errorf("did not get to its tests:\n%s", console)
+	}
+	r := row{kernel: kernel}
+	for _, run := range runs {
+		t.Run(run.name, func(t *testing.T) {
+			r.cells = append(r.cells, judge(t, run.scripts, sections[run.name]))
+		})
+	}
+	return r
+}
+
+// judge returns what the table says of a run, and fails the test where that is
+// not what is wanted.
+func judge(t *testing.T, scripts string, s section) string {
+	want := strings.Count(scripts, "|") + 1
+	t.Logf("%d of %d scripts, %.0f s", s.passed(), want, s.seconds)
+	if s.how == "ok" && s.passed() == want {
+		return "ok"
+	}
+	name := strings.Split(t.Name(), "/") // TestKernels, boot, suite, run
+	for _, suite := range []string{name[2], "*"} {
+		if why, known := less[suite+"/"+name[3]]; known {
+			return why
+		}
+	}
+	t.Errorf("%s\n%s", s.how, s.text)
+	return "failed"
+}
+
+// artifact keeps what a machine wrote beside the kernels.
+func artifact(t *testing.T, suite, dir string) {
+	for _, name := range []string{"console", "results"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		if err := os.WriteFile(filepath.Join(".cache", suite+"."+name), b, 0o666); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// withModules writes an initramfs that has the modules of a kernel besides.
+func withModules(base *initramfs, dir, to string) error {
+	m, err := findModules(dir)
+	if err != nil {
+		return err
+	}
+	images, err := m.load("virtio_pci", "virtio_blk", "xfs", "btrfs", "overlay")
+	if err != nil {
+		return err
+	}
+	root := initramfs{files: maps.Clone(base.files)}
+	for i, image := range images {
+		root.put(fmt.Sprintf("modules/%03d", i), image)
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	return errors.Join(root.write(f), f.Close())
+}
+
+// userland makes what is the same for all kernels.
+func userland(t *testing.T) (*initramfs, error) {
+	dir := t.TempDir()
+	r := &initramfs{}
+	for _, p := range programs {
+		if err := r.program(p); err != nil {
+			return nil, err
+		}
+	}
+	// build runs a command whose OUT is where the file comes from.
+	build := func(name, command string) error {
+		out := filepath.Join(dir, filepath.Base(name))
+		argv := strings.Fields(command)
+		argv[slices.Index(argv, "OUT")] = out
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if b, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", cmd, err, b)
+		}
+		return r.copy(name, out)
+	}
+	var list strings.Builder
+	for _, run := range runs {
+		fmt.Fprintf(&list, "%s %s ^TestScripts$/^(%s)$\n", run.name, run.filesystem, run.scripts)
+	}
+	r.put("runs", []byte(list.String()))
+	return r, errors.Join(
+		build("init", "go build -o OUT fanrec/tests/kernels/init"),
+		build("bin/fanrec", "go build -o OUT fanrec/cmd/fanrec"),
+		build("e2e/test", "go test -c -o OUT fanrec/tests/e2e"),
+		build("act/act", "cc -O1 -pthread -o OUT ../e2e/testdata/act.c"),
+		build("act/act-static", "cc -O1 -pthread -static -o OUT ../e2e/testdata/act.c"),
+		r.copy("e2e/testdata", "../e2e/testdata"),
+	)
+}
