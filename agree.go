@@ -162,8 +162,20 @@ func (j *joiner) agree(limit int64) {
 	if !j.contested() {
 		return
 	}
+	j.effort = agreeEffort
 	for moves := 0; moves < 1000 && j.moveOne(limit); moves++ {
 	}
+}
+
+// agreeEffort bounds how many ops are looked at: it is better to leave some order
+// undecided than to let the rings overflow.
+const agreeEffort = 1 << 20
+
+// usesWhile is uses for a search, into a buffer of its own.
+func (j *joiner) usesWhile(o *op) []use {
+	j.effort--
+	j.looked = j.uses(j.looked[:0], o)
+	return j.looked
 }
 
 // moveOne goes through the ops until one does not agree with those before it,
@@ -173,6 +185,9 @@ func (j *joiner) moveOne(limit int64) bool {
 		j.changers[i].known = false
 	}
 	for i := range j.ops {
+		if j.effort--; j.effort < 0 {
+			return false
+		}
 		complete := j.ops[i].key < limit
 		j.used = j.uses(j.used[:0], &j.ops[i])
 		for _, u := range j.used {
@@ -206,8 +221,8 @@ func (j *joiner) moveBack(i int, place uint64, file fan.Inode, used bool) bool {
 		return false
 	}
 	to := -1
-	for k := i - 1; k >= 0; k-- {
-		for _, u := range j.uses(nil, &j.ops[k]) {
+	for k := i - 1; k >= 0 && j.ops[k].key > since && j.effort > 0; k-- {
+		for _, u := range j.usesWhile(&j.ops[k]) {
 			switch {
 			case u.place != place:
 			case used && u.before == file && (to < 0 || u.after == file):
@@ -230,8 +245,8 @@ func (j *joiner) moveBack(i int, place uint64, file fan.Inode, used bool) bool {
 // name was free then.
 func (j *joiner) moveFree(i int, place uint64, file fan.Inode) bool {
 	since, _, movable := j.since(&j.ops[i])
-	for k := i - 1; movable && k >= 0; k-- {
-		for _, u := range j.uses(nil, &j.ops[k]) {
+	for k := i - 1; movable && k >= 0 && j.ops[k].key > since && j.effort > 0; k-- {
+		for _, u := range j.usesWhile(&j.ops[k]) {
 			if u.place == place && u.before == (fan.Inode{}) && u.after != file {
 				return j.moveOp(i, k, since)
 			}
@@ -242,12 +257,12 @@ func (j *joiner) moveFree(i int, place uint64, file fan.Inode) bool {
 
 // bringForward moves an op that makes what another needs in front of that.
 func (j *joiner) bringForward(i int, need use, is fan.Inode) bool {
-	for k := i + 1; k < len(j.ops); k++ {
+	for k := i + 1; k < len(j.ops) && j.effort > 0; k++ {
 		if j.ops[k].kind != opCall {
 			continue
 		}
 		since, _, _ := j.since(&j.ops[k])
-		for _, u := range j.uses(nil, &j.ops[k]) {
+		for _, u := range j.usesWhile(&j.ops[k]) {
 			if u.place == need.place && u.after == need.before && (u.before == is || u.any) && j.moveOp(k, i, since) {
 				return true
 			}

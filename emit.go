@@ -487,6 +487,13 @@ func (j *joiner) inferOpen(p *proctree.Process, e *event, left uint32, path []by
 	case e.mask&(bitModify|bitClosed) != 0:
 		j.sayWrite(p, e, output.Open, path)
 	default:
+		if j.guess {
+			// Perhaps it was for writing, which a later event tells.
+			if len(j.guessed) > 1<<12 {
+				clear(j.guessed)
+			}
+			j.guessed[writing{p.ID, e.target}] = struct{}{}
+		}
 		j.say(output.Read, output.Open, path, nil)
 	}
 }

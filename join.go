@@ -54,12 +54,18 @@ type joiner struct {
 	emit     func(*output.Record)
 	retired  func(*proctree.Process)
 	// disk is asked about the few paths that are known only as a text.
-	disk    disk
+	disk disk
+	// lead returns the directory that a path leads to as it is now.
+	lead func(root, path []byte) (fan.Inode, bool)
+	// ring is told that a process has a ring: what that does without a call shows
+	// better with bitModify among the events.
+	ring    func()
 	root    []byte // of the process whose call is handed out, empty if it is the usual one
 	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
 	calls   bool   // there are call records
 	handles bool   // fill Record.Handle
 	args    bool   // fill Record.Args
+	guess   bool   // bitModify is there for what rings do only
 	notes   uint32 // of bitModify and bitAttrib: what becomes records of its own
 
 	now, spare pending
@@ -82,6 +88,8 @@ type joiner struct {
 	replies    []reply
 	changers   []changer // for agree
 	used       []use
+	looked     []use
+	effort     int                          // that agree may still spend
 	born       map[fan.Inode]int32          // directories made in what is pending, by the event
 	moved      map[fan.Inode]int32          // and renamed, by the last event
 	lost       map[fan.Inode]bool           // directories that cannot be found
@@ -99,21 +107,24 @@ type joiner struct {
 	rec        output.Record
 	path       [3][]byte
 	faults     faults
-	events     int                 // events of the tree
-	zombies    []*proctree.Process // not yet retired though their exit is out
-	temporary  map[fan.Inode]place // files of O_TMPFILE that may get a name
-	wrote      map[writer]struct{} // without call records: who was seen to write what
-	writes     map[writing]bool    // with bitModify: who writes what; true: it opened it itself
+	events     int                  // events of the tree
+	zombies    []*proctree.Process  // not yet retired though their exit is out
+	temporary  map[fan.Inode]place  // files of O_TMPFILE that may get a name
+	wrote      map[writer]struct{}  // without call records: who was seen to write what
+	guessed    map[writing]struct{} // with guess: what was taken for a read
+	writes     map[writing]bool     // with bitModify: who writes what; true: it opened it itself
 }
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
 		fs: fs, graph: graph, mounts: mountTables{now: mounts}, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{},
+		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{}, guessed: map[writing]struct{}{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
 		disk:    noDisk{},
+		ring:    func() {},
+		lead:    func(_, _ []byte) (fan.Inode, bool) { return fan.Inode{}, false },
 	}
 }
 
@@ -159,7 +170,7 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		}
 	}
 	e := event{
-		note: mask & j.notes,
+		note: mask & j.noteBits(),
 		seq:  seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
 		dir: j.fs.Inode(&ev.Dir), newDir: j.fs.Inode(&ev.NewDir), target: j.fs.Inode(&ev.Target),
 	}
@@ -267,6 +278,10 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 		c.file[i] = j.file(&r.File[i], r.Header.Flags)
 		j.glimpse(&c.file[i])
 		c.text[i] = j.now.put(r.Text[i])
+	}
+	if r.Op == ebpf.OpRing {
+		j.ring()
+		return true
 	}
 	if r.Stage != ebpf.Returned {
 		j.addRing(r, &c)

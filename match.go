@@ -499,7 +499,14 @@ func (j *joiner) matchName(c *call, sure bool) {
 	}
 	_, name := last(text)
 	b := j.searchName(c, bit, dir, side, name)
-	if b.count == 0 || sure && b.score < sameDir || sure && bit == bitRename && b.score < 2*sameDir {
+	certain := sameDir
+	if bit == bitRename {
+		certain *= 2
+	}
+	if b.count > 0 && b.score < certain && j.askLeads(c) {
+		b = j.searchName(c, bit, dir, side, name)
+	}
+	if b.count == 0 || sure && b.score < certain {
 		return
 	}
 	j.claim(c, b.event, bit, b.certain(&c.Header))
@@ -528,7 +535,11 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 		if bit == bitCreate && c.op != ebpf.OpLink && c.Flags&ebpf.Alone == 0 && j.queuedBy(i, c.prev) {
 			continue // another thread's
 		}
-		b.consider(i, score, (e.claimed|e.maybe)&bit != 0)
+		claimed := (e.claimed|e.maybe)&bit != 0
+		b.consider(i, score, claimed)
+		if perfect := sameDir; !claimed && c.Flags&ebpf.Alone != 0 && (score == perfect && bit != bitRename || score == 2*perfect) {
+			break // no later one is better
+		}
 	}
 	return b
 }
@@ -567,7 +578,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 		return -1
 	}
 	text := j.now.get(c.text[side])
-	score := j.scoreDir(c, e, text, c.file[side].self, e.dir)
+	score := j.scoreDir(c, e, text, side, e.dir)
 	if score < 0 || bit != bitRename {
 		return score
 	}
@@ -575,7 +586,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	if _, name := last(to); c.text[1].n > 0 && !bytes.Equal(name, j.now.get(e.to)) {
 		return -1
 	}
-	s := j.scoreDir(c, e, to, c.file[1].self, e.newDir)
+	s := j.scoreDir(c, e, to, 1, e.newDir)
 	// The same rename again is rare, as somebody must undo it; a rename of a
 	// name to itself, or to another of the same file, makes no event.
 	if s < 0 || taken != 0 && score+s < 2*sameDir {
@@ -590,7 +601,11 @@ const sameDir = 4
 // scoreDir tells how well the directory part of a path fits the directory of an
 // event: 4 if it led there when the event was queued, 3 if at another time of
 // what is pending, 0 to 2 if nothing speaks against it, -1 if it cannot.
-func (j *joiner) scoreDir(c *call, e *event, text []byte, base, dir fan.Inode) int {
+func (j *joiner) scoreDir(c *call, e *event, text []byte, side int, dir fan.Inode) int {
+	if c.leads[side] == dir && dir.FS != 0 {
+		return sameDir
+	}
+	base := c.file[side].self
 	part, _ := last(text)
 	none, absolute := 0, len(text) > 0 && text[0] == '/'
 	if c.Flags&ebpf.Alone != 0 && !absolute {
@@ -599,10 +614,32 @@ func (j *joiner) scoreDir(c *call, e *event, text []byte, base, dir fan.Inode) i
 	if !absolute && j.astray(c) {
 		base = fan.Inode{}
 	}
+	best := sameDir
+	if returns(part) {
+		best, none = sameDir-1, 0
+	}
 	if j.climb(part, base, dir, e, 0, 0, none) == sameDir {
-		return sameDir
+		return best
 	}
 	return min(j.climb(part, base, dir, nil, 0, 0, none), sameDir-1)
+}
+
+// returns tells whether a path has a ".." behind a name: if that is of a
+// symbolic link, the two do not cancel each other.
+func returns(path []byte) bool {
+	named := false
+	for comp := range bytes.SplitSeq(path, []byte{'/'}) {
+		switch string(comp) {
+		case "", ".":
+		case "..":
+			if named {
+				return true
+			}
+		default:
+			named = true
+		}
+	}
+	return false
 }
 
 // astray tells whether another thread may have gone elsewhere between what a

@@ -20,9 +20,16 @@ type writing struct {
 	file fan.Inode
 }
 
+func (j *joiner) noteBits() uint32 {
+	if j.guess {
+		return j.notes | bitModify
+	}
+	return j.notes
+}
+
 // collectNotes lists the notes of the sealed events among the ops.
 func (j *joiner) collectNotes() {
-	if j.notes == 0 {
+	if j.noteBits() == 0 {
 		return
 	}
 	for i := range j.now.events[:j.sealed] {
@@ -44,7 +51,7 @@ func (j *joiner) collectNotes() {
 
 // afterOpens puts no note before the first open for writing that is in its event.
 func (j *joiner) afterOpens() {
-	if j.notes == 0 {
+	if j.noteBits() == 0 {
 		return
 	}
 	for i := range j.ops {
@@ -95,6 +102,11 @@ func (j *joiner) emitNotes(e *event, at int64) {
 	if p == nil {
 		return
 	}
+	w := writing{p.ID, e.target}
+	_, guessed := j.guessed[w]
+	if note &= j.notes; note == 0 && !guessed {
+		return
+	}
 	path, ok := j.at(j.path[0][:0], e)
 	j.path[0] = path
 	if !ok {
@@ -103,8 +115,13 @@ func (j *joiner) emitNotes(e *event, at int64) {
 	}
 	j.start(p, p.UID, at)
 	j.setHandle(e.target)
+	if guessed {
+		delete(j.guessed, w)
+		j.rec.Inferred = true
+		j.sayWrite(p, e, output.Open, path)
+		j.rec.Inferred = false
+	}
 	if note&bitModify != 0 {
-		w := writing{p.ID, e.target}
 		own, known := j.writes[w]
 		if !known {
 			j.noteWriter(w, false)

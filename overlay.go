@@ -220,7 +220,7 @@ func (j *joiner) searchWhiteout(b *best, c *call, dir uint32, side int, name []b
 		if e.pid != c.ID.TGID || e.claimed|e.maybe != 0 || e.mask&bitDir != dir || !e.possible(c.proc, c.Time, c.prev) {
 			continue
 		}
-		score := j.scoreDir(c, e, j.now.get(c.text[side]), c.file[side].self, e.newDir)
+		score := j.scoreDir(c, e, j.now.get(c.text[side]), side, e.newDir)
 		if score >= 0 && (b.count == 0 || score > b.score) {
 			*b = best{event: i, first: i, score: score, count: 1, free: true}
 		}

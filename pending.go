@@ -92,6 +92,8 @@ type call struct {
 	maybe    bool    // it may have been merged into an earlier event, which is not yet known
 	ready    bool    // its event is found, or it is known to have none
 	done     bool
+	leads    [2]fan.Inode // where the directory parts of the texts led when that was asked
+	asked    bool         // leads is set
 	// A request to a ring. Of an open file[1] is what the text is relative to,
 	// and file[0] is zero where what was opened is not known.
 	request uint64

@@ -1,6 +1,7 @@
 package fanrec
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type Options struct {
 	// For tests: small rings, and the kernel's limit of queued events.
 	ProcessRing, CallRing int
 	LimitedQueue          bool
+	NoRings               bool // as on a kernel that does not tell what rings do
 }
 
 // Stats counts what a recording had.
@@ -82,6 +84,7 @@ type Recorder struct {
 	stats    Stats
 	missing  []string
 	retire   error
+	wide     error // why the events of rings cannot be had
 }
 
 // bufSize is room for thousands of events; the largest has less than 1 KiB.
@@ -109,7 +112,7 @@ func New(opts Options) (*Recorder, error) {
 	tracker := make(chan loaded, 1)
 	go func() {
 		t, err := ebpf.New(ebpf.Options{
-			NoCalls: opts.NoCalls, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
+			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
 			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
 		})
 		tracker <- loaded{t, err}
@@ -123,6 +126,11 @@ func New(opts Options) (*Recorder, error) {
 	if err = cmp.Or(err, l.err); err != nil {
 		r.Close()
 		return nil, err
+	}
+	r.join.ring = func() {
+		if !r.tracker.Rings() && !r.join.guess && r.wide == nil {
+			r.join.guess, r.wide = true, r.group.Widen(unix.FAN_MODIFY)
+		}
 	}
 	for _, index := range r.group.Filesystems.All() {
 		if err := r.tell(index); err != nil {
@@ -238,6 +246,7 @@ func (r *Recorder) watch() error {
 	r.join.notes = notes
 	r.join.args = r.opts.ArgsMax > 0
 	r.join.disk = realDisk{}
+	r.join.lead = r.lead
 	r.join.retired = func(p *proctree.Process) {
 		if err := r.tracker.Retire(p.ID); err != nil && r.retire == nil {
 			r.retire = err
@@ -546,7 +555,7 @@ func (r *Recorder) epoch() error {
 		return err
 	}
 	r.join.release(false)
-	return r.retire
+	return errors.Join(r.retire, r.wide)
 }
 
 // malformed counts a record that could not be decoded and goes on; any other
@@ -666,6 +675,35 @@ func (r *Recorder) lookUp() error {
 		}
 	}
 	return nil
+}
+
+// openIn opens a path in which symbolic links begin at a root directory, if
+// that is not empty and the path is below it.
+func openIn(root, path []byte) (fd int, ok bool) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
+	dir := unix.AT_FDCWD
+	if inside, ok := bytes.CutPrefix(path, append(root[:len(root):len(root)], '/')); ok && len(root) > 1 {
+		var err error
+		if dir, err = unix.Open(string(root), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			return -1, false
+		}
+		defer unix.Close(dir)
+		how.Resolve = unix.RESOLVE_IN_ROOT
+		path = append([]byte("./"), inside...)
+	}
+	fd, err := unix.Openat2(dir, string(path), &how)
+	return fd, err == nil
+}
+
+// lead returns the directory that a path leads to now.
+func (r *Recorder) lead(root, path []byte) (fan.Inode, bool) {
+	fd, ok := openIn(root, path)
+	if !ok {
+		return fan.Inode{}, false
+	}
+	defer unix.Close(fd)
+	i, err := r.group.Filesystems.Opened(fd)
+	return i, err == nil && i.FS != 0
 }
 
 // result sums up.

@@ -176,11 +176,32 @@ func (j *joiner) fitting(c *call, sure bool) int32 {
 // claimSlot joins an open of which only the text is known, or what no completion
 // tells of, with its event.
 func (j *joiner) claimSlot(c *call, i int32, certain bool) {
-	bits := j.bitsOf(c, &j.now.events[i])
+	e := &j.now.events[i]
+	bits := j.bitsOf(c, e)
+	if c.op == ebpf.OpOpen && c.flags&unix.O_CREAT != 0 && bits&bitCreate == 0 {
+		// The queue may have been read between the two events of an open.
+		if made := j.madeFor(c, e); made >= 0 {
+			e.claimed |= bitOpen
+			i, bits = made, bitCreate
+		}
+	}
 	if c.op == ebpf.OpOpen && bits&bitCreate != 0 {
 		c.fmode |= ebpf.FModeCreated
 	}
 	j.claim(c, i, bits, certain)
+}
+
+// madeFor returns the event that made the file of an open, which nobody claimed;
+// -1 if there is none.
+func (j *joiner) madeFor(c *call, opened *event) int32 {
+	for i := j.targets.first(targetHash(opened.pid, opened.target)); i >= 0; i = j.now.events[i].nextTarget {
+		e := &j.now.events[i]
+		if e.pid == opened.pid && e.target == opened.target && e.seq < opened.seq && e.mask&(bitCreate|bitOpen) == bitCreate &&
+			e.unexplained()&^e.maybe&bitCreate != 0 && e.end >= c.prev {
+			return i
+		}
+	}
+	return -1
 }
 
 // bitsOf returns what a request can have been of an event.
@@ -225,7 +246,7 @@ func (j *joiner) scoreRing(c *call, e *event) int {
 	case e.dir == (fan.Inode{}) || !same:
 		return 0 // a directory, or behind a symbolic link
 	}
-	return 1 + max(j.scoreDir(c, e, text, c.file[1].self, e.dir), 0)
+	return 1 + max(j.scoreDir(c, e, text, 1, e.dir), 0)
 }
 
 // matchSlot finds the event of an open of which only the text is known; sure:

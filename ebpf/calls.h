@@ -24,6 +24,7 @@ enum op {
 	OP_TRUNCATE,
 	OP_BIND,     /* path[0] is a sockaddr, its length follows it */
 	OP_MOUNT,    /* whatever changes a mount table or enters another; no path */
+	OP_RING,     /* io_uring_setup: the process has a ring */
 	OP_SOCKCALL, /* i386: bind inside socketcall(2) */
 };
 
@@ -67,6 +68,7 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[165] = PLAIN(OP_MOUNT), [166] = PLAIN(OP_MOUNT), /* mount, umount2 */
 	[155] = PLAIN(OP_MOUNT), [429] = PLAIN(OP_MOUNT), /* pivot_root, move_mount */
 	[272] = PLAIN(OP_MOUNT), [308] = PLAIN(OP_MOUNT), /* unshare, setns */
+	[425] = PLAIN(OP_RING),
 };
 
 /* i386 numbers, for int 0x80 and 32-bit programs. */
@@ -89,6 +91,7 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[21] = PLAIN(OP_MOUNT),  [22] = PLAIN(OP_MOUNT), [52] = PLAIN(OP_MOUNT),
 	[217] = PLAIN(OP_MOUNT), [429] = PLAIN(OP_MOUNT),
 	[310] = PLAIN(OP_MOUNT), [346] = PLAIN(OP_MOUNT),
+	[425] = PLAIN(OP_RING),
 };
 #else
 static const volatile struct call_row native_calls[CALLS_MAX] = {
@@ -105,6 +108,7 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[200] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
 	[40] = PLAIN(OP_MOUNT),  [39] = PLAIN(OP_MOUNT), [41] = PLAIN(OP_MOUNT),
 	[429] = PLAIN(OP_MOUNT), [97] = PLAIN(OP_MOUNT), [268] = PLAIN(OP_MOUNT),
+	[425] = PLAIN(OP_RING),
 };
 
 /* arm (EABI) numbers, for 32-bit programs. */
@@ -125,5 +129,6 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[282] = { OP_BIND, NOARG, 1, NOARG, NOARG, 2 },
 	[21] = PLAIN(OP_MOUNT),  [52] = PLAIN(OP_MOUNT), [218] = PLAIN(OP_MOUNT),
 	[429] = PLAIN(OP_MOUNT), [337] = PLAIN(OP_MOUNT), [375] = PLAIN(OP_MOUNT),
+	[425] = PLAIN(OP_RING),
 };
 #endif

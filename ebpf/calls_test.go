@@ -17,7 +17,7 @@ import (
 var opNames = map[Op]string{
 	OpOpen: "open", OpChdir: "chdir", OpChroot: "chroot", OpRename: "rename", OpUnlink: "unlink", OpRmdir: "rmdir",
 	OpMkdir: "mkdir", OpMknod: "mknod", OpLink: "link", OpSymlink: "symlink", OpTruncate: "truncate", OpBind: "bind",
-	OpMount: "mount",
+	OpMount: "mount", OpRing: "ring",
 }
 
 // A naming says what the files in records are called: by the path that was

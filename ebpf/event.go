@@ -63,6 +63,7 @@ const (
 	OpTruncate
 	OpBind
 	OpMount // of mounts: made, moved or gone; or the process is in another mount namespace
+	OpRing  // the process made a ring of io_uring
 )
 
 // Bits of Call.FMode; fs.h of the kernel.
@@ -307,7 +308,7 @@ func DecodeCall(b []byte, c *Call) error {
 	c.Flags = le.Uint32(b[36:])
 	c.FMode = le.Uint32(b[40:])
 	switch c.Op {
-	case OpOpen, OpChdir, OpChroot:
+	case OpOpen, OpChdir, OpChroot, OpRing:
 		if len(b) < callSize+fileSize {
 			return malformed("short call of a file", b)
 		}

@@ -132,7 +132,7 @@ func encodeCall(c *Call, unused int) []byte {
 	b = le.AppendUint16(b, uint16(len(c.Text[1])))
 	paths := 1
 	switch c.Op {
-	case OpOpen, OpChdir, OpChroot:
+	case OpOpen, OpChdir, OpChroot, OpRing:
 		b = appendFile(b, &c.File[0])
 		return sized(append(append(b, c.File[0].Name...), c.File[0].Walk...), unused)
 	case OpRename, OpLink, OpSymlink:
@@ -178,6 +178,7 @@ var calls = map[string]Call{
 	"open":         {Header: someHeader, Op: OpOpen, Flags: 0o2001, FMode: FModeWrite | FModeCreated, File: [2]File{someFile}},
 	"open, walked": {Header: someHeader, Op: OpOpen, FMode: FModeRead, File: [2]File{walkedFile}},
 	"chdir":        {Header: someHeader, Op: OpChdir, File: [2]File{someFile}},
+	"ring":         {Header: someHeader, Op: OpRing},
 	"chroot":       {Header: someHeader, Op: OpChroot, File: [2]File{walkedFile}},
 	"rename": {
 		Header: someHeader, Op: OpRename, Flags: 2, File: [2]File{someBase, walkedBase}, Text: [2][]byte{[]byte("from"), []byte("../to")},
@@ -277,7 +278,7 @@ func TestDecodeNonsense(t *testing.T) {
 		"call of nothing":                {asCall, nil, "no header in 0 bytes"},
 		"short call":                     {asCall, shortened(call("open"), callSize+baseSize-1), "short call in 71 bytes"},
 		"call 0":                         {asCall, with(call("open"), 32, 0), "call 0"},
-		"call that is not known":         {asCall, with(call("open"), 32, byte(OpMount)+1), "call 14"},
+		"call that is not known":         {asCall, with(call("open"), 32, byte(OpRing)+1), "call 15"},
 		"short open":                     {asCall, shortened(call("open"), callSize+fileSize-1), "short call of a file in 87 bytes"},
 		"open, cut":                      {asCall, shortened(call("open"), callSize+fileSize+3), "lengths beyond its end"},
 		"open, path too long":            {asCall, with(call("open"), callSize+32, u16(1)...), "lengths beyond its end"},
@@ -350,7 +351,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		c := Call{
-			Header: header.Draw(t, "header"), Op: Op(rapid.Uint8Range(uint8(OpOpen), uint8(OpMount)).Draw(t, "op")),
+			Header: header.Draw(t, "header"), Op: Op(rapid.Uint8Range(uint8(OpOpen), uint8(OpRing)).Draw(t, "op")),
 			Flags: rapid.Uint32().Draw(t, "flags"), FMode: rapid.Uint32().Draw(t, "fmode"),
 		}
 		switch rapid.SampledFrom([]Stage{Returned, Returned, Submitted, Completed}).Draw(t, "stage") {
@@ -371,7 +372,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 			return
 		}
 		switch c.Op {
-		case OpMount:
+		case OpMount, OpRing:
 		case OpOpen, OpChdir, OpChroot:
 			c.File[0] = file.Draw(t, "file")
 		case OpRename, OpLink, OpSymlink:

@@ -253,6 +253,33 @@ struct io_link { /* symlinkat, too */
 	int flags;
 };
 
+/* Since 7.0 a name in a request is wrapped: the same at the same place. */
+struct delayed_filename {
+	struct filename *__incomplete_filename;
+};
+
+struct io_open___wrapped {
+	struct delayed_filename filename;
+};
+
+struct io_unlink___wrapped {
+	struct delayed_filename filename;
+};
+
+struct io_mkdir___wrapped {
+	struct delayed_filename filename;
+};
+
+struct io_rename___wrapped {
+	struct delayed_filename oldpath;
+	struct delayed_filename newpath;
+};
+
+struct io_link___wrapped {
+	struct delayed_filename oldpath;
+	struct delayed_filename newpath;
+};
+
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
 	unsigned long bp;

@@ -27,6 +27,7 @@ func Probe() []Feature {
 	features := []Feature{
 		{Name: "pid namespace", Use: "the initial one", Err: checkPIDNamespace()},
 		{Name: "BTF", Use: "the kernel's types are readable", Err: err},
+		{Name: "ring buffer", Use: "records come in order", Err: haveRing()},
 	}
 	if err != nil {
 		kernel = nil
@@ -47,7 +48,7 @@ func Probe() []Feature {
 		},
 		Feature{
 			Name: "io_uring", Use: "tracepoints that tell what is done by a ring",
-			Err: haveRings(kernel), Without: "what is done by a ring is told by its events only, and its kind inferred",
+			Err: haveRings(kernel), Without: "what is done by a ring is told by its events only, and its kind inferred from writes",
 		},
 		Feature{Name: "tracker", Use: "loads and attaches", Err: tryTracker()},
 	)
@@ -90,6 +91,14 @@ func haveFunction(kernel *btf.Spec, name string) error {
 // a tp_btf program may, and which can be loaded without a type to attach to.
 func haveHelper(helper asm.BuiltinFunc) error {
 	err := features.HaveProgramHelper(ebpf.RawTracepoint, helper)
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return ErrNotSupported
+	}
+	return err
+}
+
+func haveRing() error {
+	err := features.HaveMapType(ebpf.RingBuf)
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		return ErrNotSupported
 	}

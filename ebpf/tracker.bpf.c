@@ -1123,6 +1123,11 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		emit_call(len);
 		return 0;
 	}
+	if (row.op == OP_RING) {
+		__builtin_memset(&r->file, 0, sizeof(r->file));
+		emit_call(len);
+		return 0;
+	}
 	if (row.op == OP_CHDIR) {
 		fs = OF(task, fs);
 		len = put_file(s, &r->file, len, (__u64)OF(fs, pwd.mnt), (__u64)OF(fs, pwd.dentry));
@@ -1237,6 +1242,8 @@ static __always_inline int is_file_request(__u32 opcode)
 	return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2 || (opcode >= IORING_OP_RENAMEAT && opcode <= IORING_OP_LINKAT);
 }
 
+#define AT_NAME(T, field) (AT(T, field) ?: AT(T##___wrapped, field))
+
 /* Where a request has its paths, and what these are relative to. */
 struct asked {
 	__u32 op, flags;
@@ -1248,22 +1255,22 @@ static __always_inline int find_asked(struct asked *at, __u32 opcode)
 	switch (opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2:
-		*at = (struct asked){ OP_OPEN, AT(struct io_open, how.flags), { AT(struct io_open, dfd) }, { AT(struct io_open, filename) } };
+		*at = (struct asked){ OP_OPEN, AT(struct io_open, how.flags), { AT(struct io_open, dfd) }, { AT_NAME(struct io_open, filename) } };
 		return 1;
 	case IORING_OP_UNLINKAT:
-		*at = (struct asked){ OP_UNLINK, AT(struct io_unlink, flags), { AT(struct io_unlink, dfd) }, { AT(struct io_unlink, filename) } };
+		*at = (struct asked){ OP_UNLINK, AT(struct io_unlink, flags), { AT(struct io_unlink, dfd) }, { AT_NAME(struct io_unlink, filename) } };
 		return 1;
 	case IORING_OP_MKDIRAT:
-		*at = (struct asked){ OP_MKDIR, 0, { AT(struct io_mkdir, dfd) }, { AT(struct io_mkdir, filename) } };
+		*at = (struct asked){ OP_MKDIR, 0, { AT(struct io_mkdir, dfd) }, { AT_NAME(struct io_mkdir, filename) } };
 		return 1;
 	case IORING_OP_RENAMEAT:
 		*at = (struct asked){ OP_RENAME, AT(struct io_rename, flags), { AT(struct io_rename, old_dfd), AT(struct io_rename, new_dfd) },
-				      { AT(struct io_rename, oldpath), AT(struct io_rename, newpath) } };
+				      { AT_NAME(struct io_rename, oldpath), AT_NAME(struct io_rename, newpath) } };
 		return 1;
 	case IORING_OP_LINKAT:
 	case IORING_OP_SYMLINKAT:
 		*at = (struct asked){ OP_LINK, AT(struct io_link, flags), { AT(struct io_link, old_dfd), AT(struct io_link, new_dfd) },
-				      { AT(struct io_link, oldpath), AT(struct io_link, newpath) } };
+				      { AT_NAME(struct io_link, oldpath), AT_NAME(struct io_link, newpath) } };
 		if (opcode == IORING_OP_SYMLINKAT)
 			at->op = OP_SYMLINK, at->flags = at->dfd[0] = 0;
 		return 1;

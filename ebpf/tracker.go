@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,7 @@ var ErrNotSupported = errors.New("not supported by this kernel")
 // Options of a Tracker. The zero value follows processes and their calls.
 type Options struct {
 	NoCalls     bool // process records only
+	NoRings     bool // only tell that there is a ring, not what it does
 	Free        bool // tell when the kernel forgets a process
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
@@ -86,7 +88,7 @@ func New(opts Options) (*Tracker, error) {
 	switch {
 	case err != nil:
 	case kernel.err != nil:
-		err = fmt.Errorf("read the kernel's types (BTF): %w: %w", ErrNotSupported, kernel.err)
+		err = explainBTF(kernel.err)
 	default:
 		err = t.load(spec, kernel.types)
 	}
@@ -112,6 +114,9 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.NoCalls {
 		spec.Maps[trackerMapCalls].MaxEntries = uint32(unix.Getpagesize())
 		delete(spec.Programs, trackerProgOnSysExit)
+		withoutRings(spec)
+	}
+	if opts.NoRings {
 		withoutRings(spec)
 	}
 	if !opts.Free {
@@ -149,7 +154,7 @@ func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	} {
 		m, err := ebpf.NewMap(spec.Maps[name])
 		if err != nil {
-			return notSupported(fmt.Sprintf("make the map %s", name), err)
+			return explainMap(name, spec.Maps[name].Type, err, features.HaveMapType)
 		}
 		*to = m
 	}
@@ -162,6 +167,21 @@ func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	}
 	t.alarm, err = newRing(t.maps.Alarm)
 	return err
+}
+
+// explainBTF says what to do about a kernel whose types cannot be read.
+func explainBTF(err error) error {
+	return fmt.Errorf("%w: it does not tell its types (BTF, /sys/kernel/btf/vmlinux): boot one that was built with CONFIG_DEBUG_INFO_BTF: %w",
+		ErrNotSupported, err)
+}
+
+// explainMap says what to do about a map that could not be made. have asks
+// whether the kernel has such maps at all.
+func explainMap(name string, typ ebpf.MapType, err error, have func(ebpf.MapType) error) error {
+	if typ == ebpf.RingBuf && errors.Is(have(typ), ebpf.ErrNotSupported) {
+		return fmt.Errorf("%w: it has no BPF ring buffers: boot Linux 5.8 or later: %w", ErrNotSupported, err)
+	}
+	return notSupported("make the map "+name, err)
 }
 
 // raiseMemlock raises the limit of locked memory, of which maps are before

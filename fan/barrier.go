@@ -84,7 +84,11 @@ func barrierDir() (fd int, path string, dir Handle, err error) {
 		return fd, "", dir, nil
 	}
 	unix.Close(fd)
-	places := []string{os.TempDir(), "/var/tmp", "/"}
+	return newDir([]string{os.TempDir(), "/var/tmp", "/"})
+}
+
+// newDir makes a directory in the first of some places where fanotify can watch it.
+func newDir(places []string) (fd int, path string, dir Handle, err error) {
 	for _, place := range places {
 		if path, err = os.MkdirTemp(place, ".fanrec-"); err != nil {
 			continue
@@ -127,6 +131,10 @@ func newBarrier() (*Barrier, error) {
 	if err != nil {
 		return nil, err
 	}
+	return barrierIn(fd, path, dir)
+}
+
+func barrierIn(fd int, path string, dir Handle) (*Barrier, error) {
 	b := &Barrier{fd: fd, path: path, dir: dir, to: append(make([]byte, 0, 24), "0\x00"...)}
 	f, err := unix.Openat(fd, "0", unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 	if err != nil {

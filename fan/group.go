@@ -64,7 +64,7 @@ func NewGroup(opts Options) (*Group, error) {
 
 func explainInit(err error) error {
 	if errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("%w: the kernel has no FAN_REPORT_TARGET_FID (it came with 5.17): %w", ErrNotSupported, err)
+		return fmt.Errorf("%w: the kernel has no FAN_REPORT_TARGET_FID: boot Linux 5.17, 5.15.154 or 5.10.220, or later: %w", ErrNotSupported, err)
 	}
 	return err
 }
@@ -72,7 +72,7 @@ func explainInit(err error) error {
 func explainMark(err error) error {
 	switch {
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("%w: the kernel has no FAN_RENAME (it came with 5.17): %w", ErrNotSupported, err)
+		return fmt.Errorf("%w: the kernel has no FAN_RENAME: boot Linux 5.17, 5.15.154 or 5.10.220, or later: %w", ErrNotSupported, err)
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return fmt.Errorf("%w: its file handles cannot be decoded: %w", ErrNotSupported, err)
 	case errors.Is(err, unix.ENODEV):
@@ -156,6 +156,27 @@ func (g *Group) Unwatch(index uint32) error {
 	g.Filesystems.remove(index)
 	if err != nil {
 		return fmt.Errorf("watch %s (%s) no longer: %w", fs.Mount.Mountpoint, fs.Mount.Type, err)
+	}
+	return nil
+}
+
+// Widen asks for more events of everything that is watched.
+func (g *Group) Widen(mask uint64) error {
+	g.mask |= mask
+	for _, index := range g.Filesystems.All() {
+		fs := g.Filesystems.Get(index)
+		fd, done, err := g.Filesystems.open(fs)
+		if err != nil && !g.Filesystems.Kept(index) {
+			continue // unmounted, or another one is mounted there
+		}
+		if err != nil {
+			return err
+		}
+		err = g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, mask, fd)
+		done()
+		if err != nil {
+			return fmt.Errorf("watch %s for more: %w", fs.Mount.Mountpoint, explainMark(err))
+		}
 	}
 	return nil
 }

@@ -74,6 +74,20 @@ func (f *Filesystems) Lookup(i Inode, known func(Inode) bool) ([]Link, error) {
 	return links, nil
 }
 
+// Opened returns the file that a descriptor is open on, zero if its filesystem
+// is not watched.
+func (f *Filesystems) Opened(fd int) (Inode, error) {
+	h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return Inode{}, fmt.Errorf("take a handle: %w", err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return Inode{}, fmt.Errorf("statfs: %w", err)
+	}
+	return f.inode(f.byFSID[fsidOf(&st)], h.Type(), h.Bytes()), nil
+}
+
 // errRenamed is returned for a directory that has another name by now.
 var errRenamed = errors.New("it is renamed all the time")
 

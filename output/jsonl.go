@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -15,7 +16,8 @@ import (
 
 // JSONL writes one JSON object a line: a "header", the records, a "trailer".
 // Names are exact: beside a name that is not UTF-8 its bytes stand in base64,
-// in a field with "_raw" behind its name.
+// in a field with "_raw" behind its name; beside a list of which some are not,
+// all in a list.
 type JSONL struct {
 	w   *bufio.Writer
 	log zerolog.Logger
@@ -59,7 +61,7 @@ func when(e *zerolog.Event, key string, ns int64) *zerolog.Event {
 // Begin implements Writer.
 func (j *JSONL) Begin(h *Header) error {
 	e := when(j.line().Str("kind", "header").Int("version", 1), "time", h.Start)
-	e = e.Uint32("pid", h.Target).Strs("command", h.Command)
+	e = j.list(e.Uint32("pid", h.Target), "command", "command_raw", []byte(strings.Join(h.Command, "\x00")))
 	if len(h.Notes) > 0 {
 		e = e.Strs("notes", h.Notes)
 	}
@@ -76,6 +78,27 @@ func (j *JSONL) name(e *zerolog.Event, key, raw string, name []byte) *zerolog.Ev
 	return e.Bytes(raw, j.b64)
 }
 
+// list adds what NULs separate.
+func (j *JSONL) list(e *zerolog.Event, key, raw string, names []byte) *zerolog.Event {
+	a := zerolog.Arr()
+	for rest, more := names, true; more; {
+		var name []byte
+		name, rest, more = bytes.Cut(rest, []byte{0})
+		a = a.Bytes(name)
+	}
+	if e = e.Array(key, a); utf8.Valid(names) {
+		return e
+	}
+	a = zerolog.Arr()
+	for rest, more := names, true; more; {
+		var name []byte
+		name, rest, more = bytes.Cut(rest, []byte{0})
+		j.b64 = base64.StdEncoding.AppendEncode(j.b64[:0], name)
+		a = a.Bytes(j.b64)
+	}
+	return e.Array(raw, a)
+}
+
 // Write implements Writer.
 func (j *JSONL) Write(r *Record) error {
 	e := when(j.line(), "time", r.Time)
@@ -84,6 +107,9 @@ func (j *JSONL) Write(r *Record) error {
 		e = e.Str("op", r.Op.String())
 	}
 	e = e.Uint32("pid", r.PID).Uint32("ppid", r.PPID).Uint64("start", r.Start).Uint32("uid", r.UID).Str("comm", r.Comm)
+	if !utf8.ValidString(r.Comm) {
+		e = e.Str("comm_raw", base64.StdEncoding.EncodeToString([]byte(r.Comm)))
+	}
 	if len(r.Exe) > 0 {
 		e = j.name(e, "exe", "exe_raw", r.Exe)
 	}
@@ -99,11 +125,7 @@ func (j *JSONL) Write(r *Record) error {
 		e = j.name(e, "path", "path_raw", r.Path)
 	}
 	if len(r.Args) > 0 {
-		a := zerolog.Arr()
-		for arg := range bytes.SplitSeq(bytes.TrimSuffix(r.Args, []byte{0}), []byte{0}) {
-			a = a.Bytes(arg)
-		}
-		e = e.Array("args", a)
+		e = j.list(e, "args", "args_raw", bytes.TrimSuffix(r.Args, []byte{0}))
 	}
 	if r.Handle != "" {
 		e = e.Str("handle", r.Handle)

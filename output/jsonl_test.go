@@ -65,6 +65,10 @@ func TestJSONLRecords(t *testing.T) {
 			func(r *output.Record) { r.Kind, r.Path, r.Args = output.Exec, []byte("/x"), []byte("x\x00abc") },
 			`"kind":"exec",` + who + `,"path":"/x","args":["x","abc"]`,
 		},
+		"arguments not UTF-8": {
+			func(r *output.Record) { r.Kind, r.Path, r.Args = output.Exec, []byte("/x"), []byte("x\x00\xff\x00") },
+			`"kind":"exec",` + who + `,"path":"/x","args":["x","\ufffd"],"args_raw":["eA==","/w=="]`,
+		},
 		"open": {
 			func(r *output.Record) { r.Kind, r.Op, r.Path = output.Read, output.Open, []byte("/a") },
 			`"kind":"read","op":"open",` + who + `,"path":"/a"`,
@@ -184,6 +188,11 @@ type jsonNames struct {
 	Target    string   `json:"target"`
 	TargetRaw []byte   `json:"target_raw"`
 	Args      []string `json:"args"`
+	ArgsRaw   [][]byte `json:"args_raw"`
+	Comm      string   `json:"comm"`
+	CommRaw   []byte   `json:"comm_raw"`
+	Command   []string `json:"command"`
+	CmdRaw    [][]byte `json:"command_raw"`
 }
 
 // exact is the name that a reader gets out of a field and its _raw.
@@ -223,13 +232,51 @@ func checkJSONL(t require, r *output.Record) {
 	if s := exact(got.Target, got.TargetRaw); s != string(r.Target) {
 		t.Fatalf("target %q, want %q", s, r.Target)
 	}
+	if s := exact(got.Comm, got.CommRaw); s != r.Comm {
+		t.Fatalf("comm %q, want %q", s, r.Comm)
+	}
+	if len(r.Args) > 0 {
+		var args []string
+		for i, arg := range got.Args {
+			if got.ArgsRaw != nil {
+				arg = string(got.ArgsRaw[i])
+			}
+			args = append(args, arg)
+		}
+		if s := strings.Join(args, "\x00"); s != strings.TrimSuffix(string(r.Args), "\x00") {
+			t.Fatalf("args %q, want %q", s, r.Args)
+		}
+	}
 	for i, n := range []struct {
 		name []byte
 		raw  []byte
-	}{{r.Exe, got.ExeRaw}, {r.Path, got.PathRaw}, {r.Target, got.TargetRaw}} {
+	}{{[]byte(r.Comm), got.CommRaw}, {r.Exe, got.ExeRaw}, {r.Path, got.PathRaw}, {r.Target, got.TargetRaw}} {
 		if utf8.Valid(n.name) != (n.raw == nil) {
 			t.Fatalf("name %d, %q: base64 %q stands there without need or is missing", i, n.name, n.raw)
 		}
+	}
+}
+
+// The command line is read back as it was given.
+func TestJSONLCommand(t *testing.T) {
+	want := []string{"sh", "\xff\xfe", "é", ""}
+	var b bytes.Buffer
+	if err := output.NewJSONL(&b).Begin(&output.Header{Command: want}); err != nil {
+		t.Fatal(err)
+	}
+	var got jsonNames
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatalf("%v: %q", err, b.String())
+	}
+	var raw []string
+	for _, arg := range got.CmdRaw {
+		raw = append(raw, string(arg))
+	}
+	if diff := cmp.Diff(want, raw); diff != "" {
+		t.Errorf("command (-want +got):\n%s", diff)
+	}
+	if len(got.Command) != len(want) || got.Command[0] != "sh" || !utf8.ValidString(b.String()) {
+		t.Errorf("command %q in %q", got.Command, b.String())
 	}
 }
 

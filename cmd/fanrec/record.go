@@ -41,6 +41,7 @@ type recordFlags struct {
 	processRing  int
 	callRing     int
 	limitedQueue bool
+	noRings      bool
 }
 
 func newRecord() *cobra.Command {
@@ -99,9 +100,10 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	fl.IntVar(&f.processRing, "process-ring", 0, "bytes of the ring of process records, a power of two")
 	fl.IntVar(&f.callRing, "call-ring", 0, "bytes of the ring of call records, a power of two")
 	fl.BoolVar(&f.limitedQueue, "limited-queue", false, "keep the kernel's limit of queued events")
+	fl.BoolVar(&f.noRings, "no-rings", false, "as on a kernel that does not tell what io_uring does")
 	fl.BoolP("help", "h", false, "print this")
 	fl.Bool("version", false, "print the version")
-	for _, name := range []string{"epoch", "process-ring", "call-ring", "limited-queue"} {
+	for _, name := range []string{"epoch", "process-ring", "call-ring", "limited-queue", "no-rings"} {
 		fl.MarkHidden(name)
 	}
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"filemon", "filemon4", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
@@ -244,7 +246,7 @@ func record(f *recordFlags, argv []string) error {
 	}
 	opts := fanrec.Options{
 		NoCalls: f.noCalls, Modify: f.modify, Attrib: f.attrib, Epoch: f.epoch, WaitAll: f.waitAll, Handles: strings.HasPrefix(f.format, "json"), Log: log,
-		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue,
+		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue, NoRings: f.noRings,
 	}
 	if f.args {
 		opts.ArgsMax = 8192

@@ -24,7 +24,7 @@
 
 #define ENTRIES 256
 
-static int ring, sqpoll, quiet, direct, fail, async, linked, batch, defer;
+static int keep, ring, sqpoll, quiet, direct, fail, async, linked, batch, defer;
 static unsigned *sq_tail, *sq_mask, *sq_array, *sq_flags, *cq_head, *cq_tail, *cq_mask;
 static struct io_uring_sqe *sqes;
 static struct io_uring_cqe *cqes;
@@ -119,8 +119,11 @@ static void reap(void)
 
 		if ((c->res < 0) != must_fail[c->user_data])
 			die("a request", c->res < 0 ? -c->res : 0);
-		if (opened[c->user_data])
+		if (opened[c->user_data]) {
+			if (keep && write(c->res, "text", 4) != 4)
+				die("write", errno);
 			close(c->res);
+		}
 		running--;
 		__atomic_store_n(cq_head, *cq_head + 1, __ATOMIC_RELEASE);
 	}
@@ -196,6 +199,8 @@ int main(int argc, char **argv)
 		OP("link") e = get(IORING_OP_LINKAT), e->addr = ADDR(a[0]), e->len = AT_FDCWD, e->addr2 = ADDR(a[1]), a += 2;
 		OP("fail") { fail = 1; continue; } /* the next one must */
 		OP("chdir") { if (chdir(*a++)) die("chdir", errno); }
+		OP("pause") { usleep(atoi(*a++)); }
+		OP("fill") { keep = 1; continue; } /* what the next one opens is written to */
 		OP("syscall") { /* an open that no ring does */
 			int fd = open(a[0], flags(a[1]), 0666);
 
@@ -207,7 +212,7 @@ int main(int argc, char **argv)
 			a++;
 		fail = 0;
 		if (queued && !(batch && *a))
-			submit();
+			submit(), keep = 0;
 	}
 	return 0;
 }

@@ -47,7 +47,7 @@ declare -A archive
 while read -r label address; do
 	archive[$label]=${archive[$label]-$address}
 done < <(apt-get "${apt[@]}" indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian')
-[ -n "${archive[Debian]-}" ] || fail "no entry of apt is Debian's archive"
+[ -n "${archive[Debian]-}" ] || fail "no entry of apt is Debian's archive, or it cannot be reached"
 
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -f "$keys" ] || fail "no $keys"

@@ -40,12 +40,38 @@ func parse(results string) map[string]section {
 	return sections
 }
 
-// passed counts the scripts that a section of tests says have passed.
-func (s section) passed() int { return strings.Count(s.text, "    --- PASS: TestScripts/") }
+var passLine = regexp.MustCompile(`(?m)^    --- PASS: TestScripts/(\S+) `)
+
+// missing returns those of the scripts that a section of tests does not say to
+// have passed.
+func (s section) missing(scripts []string) []string {
+	passed := map[string]bool{}
+	for _, m := range passLine.FindAllStringSubmatch(s.text, -1) {
+		passed[m[1]] = true
+	}
+	var missing []string
+	for _, name := range scripts {
+		if !passed[name] {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+var debian = regexp.MustCompile(`#1 .* Debian ([0-9.]+)`)
+
+// debianVersion returns the version of a kernel of Debian, of /proc/version;
+// its release (uname -r) tells little more than the series.
+func debianVersion(version string) string {
+	if m := debian.FindStringSubmatch(version); m != nil {
+		return m[1]
+	}
+	return ""
+}
 
 // row is a kernel in the table.
 type row struct {
-	kernel string // what uname -r says
+	kernel string
 	cells  []string
 }
 
@@ -57,4 +83,20 @@ func table(columns []string, rows []row) string {
 		fmt.Fprintf(&b, "| %s | %s |\n", r.kernel, strings.Join(r.cells, " | "))
 	}
 	return b.String()
+}
+
+// The lines of a document that the table is between.
+const (
+	tableBegin = "<!-- make test-kernels KERNELS_FLAGS='-args -update' -->\n"
+	tableEnd   = "<!-- end -->\n"
+)
+
+// replace puts a table into a document.
+func replace(document, table string) (string, bool) {
+	before, rest, ok := strings.Cut(document, tableBegin)
+	if !ok {
+		return document, false
+	}
+	_, after, ok := strings.Cut(rest, tableEnd)
+	return before + tableBegin + table + tableEnd + after, ok
 }

@@ -22,8 +22,8 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(section{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if n := got["ext4"].passed(); n != 1 {
-		t.Errorf("%d scripts passed, want 1", n)
+	if diff := cmp.Diff([]string{"b", "c"}, got["ext4"].missing([]string{"a", "b", "c"})); diff != "" {
+		t.Errorf("scripts that did not pass (-want +got):\n%s", diff)
 	}
 }
 
@@ -31,5 +31,23 @@ func TestTable(t *testing.T) {
 	const want = "| kernel | ext4 | xfs |\n|---|---|---|\n| 5.10 | ok | failed |\n"
 	if got := table([]string{"ext4", "xfs"}, []row{{"5.10", []string{"ok", "failed"}}}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	const want = "a\n" + tableBegin + "new\n" + tableEnd + "b\n"
+	if got, ok := replace("a\n"+tableBegin+"old\nold\n"+tableEnd+"b\n", "new\n"); !ok || got != want {
+		t.Errorf("got %q, %v", got, ok)
+	}
+	if _, ok := replace("a\n"+tableBegin, "new\n"); ok {
+		t.Error("replaced without an end")
+	}
+}
+
+func TestDebianVersion(t *testing.T) {
+	const version = "Linux version 5.10.0-46-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-10 (Debian 10.2.1-6) 10.2.1 20210110, " +
+		"GNU ld (GNU Binutils for Debian) 2.35.2) #1 SMP Debian 5.10.262-1 (2026-11-11)"
+	if got := debianVersion(version); got != "5.10.262" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -121,6 +121,10 @@ func (fo *folder) path(path string) string {
 		switch {
 		case i == 2 && names[1] == "proc" && names[0] == "":
 			names[i] = fo.number(name, digits)
+		case unnamed.MatchString(name): // the next file may have the same inode
+			names[i] = mask(name)
+		case i == 3 && names[2] == "pts" && names[1] == "dev": // whichever terminal was free
+			names[i] = digits.ReplaceAllString(name, "<terminal>")
 		case fo.only[name]:
 			names[i] = fo.name(name)
 		}

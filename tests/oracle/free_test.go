@@ -21,6 +21,7 @@ const freeTrace = `50 execve("/bin/sh", [], 0x1) = 0
 51 +++ exited with 0 +++
 50 openat(AT_FDCWD</tmp/t>, ".", O_WRONLY|O_TMPFILE, 0600) = 3</tmp/t/#7>(deleted)
 50 openat(AT_FDCWD</tmp/t>, ".", O_WRONLY|O_TMPFILE, 0600) = 3</tmp/t/#8>(deleted)
+50 openat(AT_FDCWD</tmp/t>, "/dev/pts/4", O_WRONLY) = 3</dev/pts/4>
 50 mkdir("x.50", 0700) = 0
 50 mkdir("x.50-abcdef0123", 0700) = 0
 50 openat(AT_FDCWD</tmp/t>, "/proc/self/stat", O_RDONLY) = 3</proc/50/stat>
@@ -47,6 +48,7 @@ D 302 /tmp/ccqqqqqq.s
 X 302 0 0
 W 300 /tmp/t/#8
 W 300 /tmp/t/#9
+W 300 /dev/pts/7
 W 300 /tmp/t/x.300
 W 300 /tmp/t/x.300-abcdef0123
 R 300 /proc/300/stat
@@ -66,7 +68,9 @@ func TestCompareFree(t *testing.T) {
 		"other path":      {edited(log, replaced("W 300 /tmp/t/x.300", "W 300 /tmp/x.300")), []string{"extra W /tmp/x.300", "missing W /tmp/t/x.50"}},
 		"other suffix":    {edited(log, replaced("W 300 /tmp/t/x.300", "W 300 /tmp/t/x.o")), []string{"extra W /tmp/t/x.o", "missing W /tmp/t/x.50"}},
 		"beside random":   {edited(log, replaced("W 300 /tmp/t/x.300-abcdef0123", "W 300 /tmp/t/x.301-abcdef0123")), []string{"extra W /tmp/t/x.301-abcdef0123", "missing W /tmp/t/x.50-abcdef0123"}},
-		"without a name":  {edited(log, replaced("W 300 /tmp/t/#9", "W 300 /tmp/t/#8")), []string{"extra W /tmp/t/#8", "missing W /tmp/t/#8"}},
+		"without a name":  {edited(log, replaced("W 300 /tmp/t/#9", "W 300 /tmp/#9")), []string{"extra W /tmp/#9", "missing W /tmp/t/#8"}},
+		"same inode":      {edited(log, replaced("W 300 /tmp/t/#9", "W 300 /tmp/t/#8")), nil},
+		"other terminal":  {edited(log, replaced("W 300 /dev/pts/7", "W 300 /dev/tty7")), []string{"extra W /dev/tty7", "missing W /dev/pts/4"}},
 		"order on a path": {edited(log, moved("D 302 /tmp/ccqqqqqq.s", "W 302 /tmp/ccqqqqqq.s")), []string{"order W /tmp/ccqqqqqq.s"}},
 		"other order":     {edited(log, moved("W 300 /tmp/t/x.300", "F 300 302")), nil},
 		"no child": {

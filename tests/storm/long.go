@@ -22,8 +22,8 @@ func (l Long) Args() []string {
 	return []string{l.Image, "long" + l.Part, l.Dir, strconv.Itoa(l.N)}
 }
 
-// Want returns what the storm leaves.
-func (l Long) Want() Want {
+// components are the names of the chain.
+func (l Long) components() []string {
 	var components []string
 	for left := l.N - len(l.Dir); left > 0; {
 		size := min(left-1, step)
@@ -33,6 +33,18 @@ func (l Long) Want() Want {
 		components = append(components, strings.Repeat(string(rune('a'+len(components)%26)), size))
 		left -= size + 1
 	}
+	return components
+}
+
+// Last returns the last directory of the chain.
+func (l Long) Last() string {
+	components := l.components()
+	return l.Dir + "/" + strings.Join(components[:len(components)-1], "/")
+}
+
+// Want returns what the storm leaves.
+func (l Long) Want() Want {
+	components := l.components()
 	make, use := l.Part != "-use", l.Part != "-make"
 	records := []Record{{Kind: 'E', Path: l.Image}}
 	add := func(kind byte, path ...string) {

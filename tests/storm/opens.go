@@ -11,6 +11,7 @@ type Opens struct {
 	Dir   string
 	Image string
 	N     int
+	Same  bool // each directory has files of the same names
 }
 
 // As in storm.c.
@@ -21,7 +22,11 @@ const (
 
 // Args returns the command, without a flag -pause.
 func (o Opens) Args() []string {
-	return []string{o.Image, "opens", o.Dir, strconv.Itoa(o.N)}
+	args := []string{o.Image, "opens"}
+	if o.Same {
+		args = append(args, "-same")
+	}
+	return append(args, o.Dir, strconv.Itoa(o.N))
 }
 
 // Want returns what the storm leaves.
@@ -30,7 +35,11 @@ func (o Opens) Want() Want {
 	dirs := o.N / perDir
 	each := func(d int, kind byte) {
 		for f := range perDir {
-			records = append(records, Record{Kind: kind, Path: filepath.Join(o.dir(d), "f"+strconv.Itoa(f))})
+			number := f
+			if !o.Same {
+				number += d * perDir
+			}
+			records = append(records, Record{Kind: kind, Path: filepath.Join(o.dir(d), "f"+strconv.Itoa(number))})
 		}
 	}
 	remove := func(d int) {

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -214,18 +215,70 @@ func TestLongPaths(t *testing.T) {
 	}
 }
 
-// A million files, of one process.
-func TestManyFiles(t *testing.T) {
-	fanrec := recorder(t)
-	n := 100_000
-	if soak {
-		n = 1_000_000
+// Who begins in a directory whose path is longer than any that the kernel gives out leaves a log that is whole, or says
+// that it is not.
+func TestLongWorkingDirectory(t *testing.T) {
+	fanrec, program := recorder(t), build(t)
+	for _, n := range []int{4000, 4300, 20_000} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			s := Long{Dir: t.TempDir(), Image: program, N: n, Part: "-make"}
+			if out, err := exec.Command(program, s.Args()[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			path := filepath.Join(t.TempDir(), "log")
+			s.Part = "-exec"
+			args := append(s.Args()[1:], fanrec, "-q", "-o", path, "--", "/bin/sh", "-c", ": >made")
+			out, err := exec.Command(program, args...).CombinedOutput()
+			file, openErr := os.Open(path)
+			if openErr != nil {
+				t.Fatalf("%v, %v\n%s", openErr, err, out)
+			}
+			defer file.Close()
+			log, parseErr := Parse(file)
+			if parseErr != nil {
+				t.Fatal(parseErr)
+			}
+			if (err == nil) != (len(log.Incomplete) == 0) {
+				t.Errorf("%v, and incomplete: %q", err, log.Incomplete)
+			}
+			found := false
+			for _, r := range log.Records {
+				if !strings.Contains(r.Path, "made") {
+					continue
+				}
+				if found = true; r.Kind != 'W' || r.Path != s.Last()+"/made" {
+					t.Errorf("cut: %s", r)
+				}
+			}
+			if !found && len(log.Incomplete) == 0 {
+				t.Error("nothing was made, and the log says nothing")
+			}
+		})
 	}
-	if testing.Short() {
+}
+
+// A million files, of one process: a hundred thousand directories, more than a recorder can keep.
+func TestManyFiles(t *testing.T) {
+	fanrec, program := recorder(t), build(t)
+	n := 100_000
+	switch {
+	case soak:
+		n = 1_000_000
+	case testing.Short():
 		n = 2_000
 	}
-	s := Opens{t.TempDir(), build(t), n}
-	mustBeRight(t, s, record(t, fanrec, s, how{}))
+	for _, c := range []struct {
+		name string
+		n    int
+		same bool
+	}{{"own names", n, false}, {"same names", min(n, 5_000), true}} { // as long as these cost the square: docs/todo.md
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			mountTmpfs(t, dir) // a disk would be what is measured
+			s := Opens{dir, program, c.n, c.same}
+			mustBeRight(t, s, record(t, fanrec, s, how{}))
+		})
+	}
 }
 
 func mountTmpfs(t *testing.T, dir string) {
@@ -290,7 +343,11 @@ func record(t *testing.T, fanrec string, s storm, how how) result {
 	path := filepath.Join(keptIfFailed(t), "log")
 	format := cmp.Or(how.format, "filemon")
 	// Five minutes are a hundred times what the largest storm takes alone: who needs more hangs.
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	limit := 5 * time.Minute
+	if soak {
+		limit = time.Hour
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, fanrec, append([]string{"-f", format, "-o", path, "--"}, args...)...)
 	// SIGABRT makes the Go runtime say where a recorder hangs.

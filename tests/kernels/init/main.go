@@ -44,7 +44,7 @@ func run() error {
 	defer out.Close()
 	section(out, "modules", insertAll)
 	section(out, "kernel", func(w io.Writer) error {
-		b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+		b, err := os.ReadFile("/proc/version")
 		w.Write(b)
 		return err
 	})

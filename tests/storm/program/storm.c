@@ -12,10 +12,12 @@
 //	storm users [-pause] DIR N    two deep trees: processes work in them, N times each, while others rename every level
 //		and remove it all
 //	storm recycle [-pause] DIR N    N processes, four at a time, that share a dozen pids
-//	storm opens [-pause] DIR N    one process that makes and opens N files, ten to a directory
+//	storm opens [-pause] [-same] DIR N    one process that makes and opens N files, ten to a directory; with -same each
+//		directory has files of the same names
 //	storm names DIR N NAME...    a process for each name, which has it as a file, a link, a directory
 //	storm long DIR N    a chain of directories, made and removed step by step, until a path has N bytes
 //	storm long-make, long-use DIR N    its parts: the chain is made; it is entered, used and left as it was
+//	storm long-exec DIR N COMMAND...    in the last directory of the chain
 //
 // DIR is an empty directory, named by an absolute path. The program must be started by an absolute path too, as -exec
 // executes argv[0]. With -pause it writes a line to stdout halfway and waits for a byte on stdin. Linked statically it
@@ -911,12 +913,19 @@ static int recycle(int pause, int n)
 // A directory is removed when KEPT more are there: more than a recorder can keep in memory for ever.
 enum { PER_DIR = 10, KEPT = 70000 };
 
+static int same_names;
+
+static void file_in(char *file, const char *dir, int d, int f)
+{
+	sprintf(file, "%s/f%d", dir, same_names ? f : d * PER_DIR + f);
+}
+
 static void remove_dir(int d)
 {
 	char dir[4200], file[4300];
 	sprintf(dir, "%s/d%d", base, d);
 	for (int f = 0; f < PER_DIR; f++) {
-		sprintf(file, "%s/f%d", dir, f);
+		file_in(file, dir, d, f);
 		must(unlink(file), "unlink", file);
 	}
 	must(rmdir(dir), "rmdir", dir);
@@ -933,8 +942,10 @@ static int opens(int pause, int n)
 		must(mkdir(dir, 0755), "mkdir", dir);
 		for (int pass = 0; pass < 2; pass++)
 			for (int f = 0; f < PER_DIR; f++) {
-				sprintf(file, "%s/f%d", dir, f);
-				open_close(AT_FDCWD, file, pass ? O_RDONLY : NEW);
+				file_in(file, dir, d, f);
+				int fd = open(file, pass ? O_RDONLY : NEW, 0644);
+				must(fd, "open", file);
+				close(fd); // empty: it is names that count
 			}
 		if (d >= KEPT)
 			remove_dir(d - KEPT);
@@ -1007,7 +1018,7 @@ static int component(char *name, int k, int n)
 	return 1;
 }
 
-static int long_chain(int make, int use, int n)
+static int long_chain(int make, int use, int n, char **command)
 {
 	char name[512], next[512], other[512];
 	int k = 0;
@@ -1016,6 +1027,10 @@ static int long_chain(int make, int use, int n)
 		if (make)
 			must(mkdir(name, 0755), "mkdir", name);
 		must(chdir(name), "chdir", name);
+	}
+	if (command) {
+		execv(command[0], command);
+		die("execve", command[0]);
 	}
 	// The last component is a file. Its other name is as long.
 	strcpy(other, name);
@@ -1061,6 +1076,7 @@ int main(int argc, char **argv)
 		pause |= !strcmp(argv[k], "-pause");
 		exec |= !strcmp(argv[k], "-exec");
 		in_threads |= !strcmp(argv[k], "-threads");
+		same_names |= !strcmp(argv[k], "-same");
 	}
 	if (argc - k >= 2) {
 		base = argv[k];
@@ -1089,11 +1105,17 @@ int main(int argc, char **argv)
 			return opens(pause, n);
 		if (!strcmp(argv[1], "names"))
 			return names(argc - k - 2, argv + k + 2);
-		if (!strncmp(argv[1], "long", 4))
-			return long_chain(strcmp(argv[1], "long-use"), strcmp(argv[1], "long-make"), n);
+		if (!strcmp(argv[1], "long"))
+			return long_chain(1, 1, n, NULL);
+		if (!strcmp(argv[1], "long-make"))
+			return long_chain(1, 0, n, NULL);
+		if (!strcmp(argv[1], "long-use"))
+			return long_chain(0, 1, n, NULL);
+		if (!strcmp(argv[1], "long-exec") && argc - k > 2)
+			return long_chain(0, 0, n, argv + k + 2);
 		if (!strcmp(argv[1], "second-half") && argc - k == 7)
 			return second_half(argv + k + 1);
 	}
-	fprintf(stderr, "usage: storm NAME [-pause] [-exec] [-threads] DIR N [NAME...]; the names are in storm.c\n");
+	fprintf(stderr, "usage: storm NAME [-pause] [-exec] [-threads] [-same] DIR N [NAME...]; the names are in storm.c\n");
 	return 2;
 }
