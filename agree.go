@@ -32,7 +32,7 @@ func (j *joiner) uses(dst []use, o *op) []use {
 	switch o.kind {
 	case opCall:
 		c := &j.now.calls[o.i]
-		if c.event < 0 {
+		if c.event < 0 || c.whiteout { // whose event has the name in the workdir
 			return dst
 		}
 		e := &j.now.events[c.event]

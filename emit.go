@@ -2,6 +2,7 @@ package fanrec
 
 import (
 	"bytes"
+	"cmp"
 
 	"fanrec/ebpf"
 	"fanrec/fan"
@@ -208,8 +209,8 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	var path []byte
 	var ok bool
 	switch {
-	case e != nil:
-		path, ok = j.at(j.path[0][:0], e)
+	case e != nil && (c.over > 0 || !j.walked(f, cmp.Or(e.dir, e.target))):
+		path, ok = j.placed(j.path[0][:0], c, e)
 		path, ok = j.shown(c, 0, path, ok)
 	case c.blind():
 		if path, ok = j.appendTextIn(j.path[0][:0], &c.Header, &c.file[1], j.now.get(c.text[0])); ok {
@@ -254,13 +255,17 @@ func (j *joiner) emitName(c *call, e *event, bit uint32, kind output.Kind, op ou
 		j.emitText(c, kind, op)
 		return
 	}
-	path, ok := j.at(j.path[0][:0], e)
+	path, ok := j.placed(j.path[0][:0], c, e)
 	path, ok = j.shown(c, 0, path, ok)
+	path, ok = j.remounted(c, 0, e.dir, path, ok)
 	j.path[0] = path
 	if ok {
 		j.say(kind, op, path, nil)
 	} else {
 		j.unresolved()
+	}
+	if c.whiteout {
+		bit = bitRename
 	}
 	j.apply(e, bit)
 }
@@ -285,6 +290,9 @@ func (j *joiner) emitText(c *call, kind output.Kind, op output.Op) {
 }
 
 func (j *joiner) emitRename(c *call, e *event) {
+	if e == nil && c.blank {
+		return // between two names of one file
+	}
 	if e == nil && j.emitMerged(c, output.Rename, output.NoOp) {
 		return
 	}
@@ -322,6 +330,8 @@ func (j *joiner) renamed(c *call, e *event, op output.Op, old, new int) {
 	to, ok2 := j.appendIn(j.path[1][:0], e.newDir, j.now.get(e.to))
 	from, ok1 = j.shown(c, old, from, ok1)
 	to, ok2 = j.shown(c, new, to, ok2)
+	from, ok1 = j.remounted(c, old, e.dir, from, ok1)
+	to, ok2 = j.remounted(c, new, e.newDir, to, ok2)
 	j.path[0], j.path[1] = from, to
 	if ok1 && ok2 {
 		j.say(output.Rename, op, from, to)
@@ -336,7 +346,7 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	var from []byte
 	ok := true
 	switch {
-	case c.over > 0 && op == output.Hard:
+	case c.over > 0 && op == output.Hard && c.merged[0].n > 0:
 		from = append(j.path[0][:0], j.now.get(c.merged[0])...)
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
@@ -359,8 +369,9 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	ok2 := true
 	switch {
 	case e != nil:
-		to, ok2 = j.at(j.path[1][:0], e)
+		to, ok2 = j.placed(j.path[1][:0], c, e)
 		to, ok2 = j.shown(c, 1, to, ok2)
+		to, ok2 = j.remounted(c, 1, e.dir, to, ok2)
 	case c.over > 0:
 		to = append(j.path[1][:0], j.now.get(c.merged[1])...)
 		j.rec.Inferred = true
@@ -376,9 +387,20 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	j.say(output.Link, op, from, to)
 }
 
+// placed returns the path of the name that a call made or removed.
+func (j *joiner) placed(dst []byte, c *call, e *event) ([]byte, bool) {
+	if c.whiteout {
+		return j.appendIn(dst, e.newDir, j.now.get(e.to))
+	}
+	return j.at(dst, e)
+}
+
 // rememberTemporary remembers where a file without a name was made: a later
 // link gives it one.
 func (j *joiner) rememberTemporary(f *file) {
+	if f.self.FS == 0 {
+		return
+	}
 	if len(j.temporary) > 1<<12 {
 		clear(j.temporary)
 	}

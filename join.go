@@ -48,7 +48,7 @@ type faults struct {
 type joiner struct {
 	fs       *fan.Filesystems
 	graph    *fan.Graph
-	mounts   *fan.MountTable
+	mounts   mountTables
 	tree     *proctree.Tree
 	overlays overlays
 	emit     func(*output.Record)
@@ -89,13 +89,21 @@ type joiner struct {
 	changers   []changer // for agree
 	used       []use
 	looked     []use
-	effort     int                 // that agree may still spend
-	born       map[fan.Inode]int32 // directories made in what is pending, by the event
-	moved      map[fan.Inode]int32 // and renamed, by the last event
-	lost       map[fan.Inode]bool  // directories that cannot be found
-	last       bool                // no more will come
-	forgot     bool                // a directory was forgotten that what comes next may need
-	asked      []fan.Inode         // by unknown
+	effort     int                          // that agree may still spend
+	born       map[fan.Inode]int32          // directories made in what is pending, by the event
+	moved      map[fan.Inode]int32          // and renamed, by the last event
+	lost       map[fan.Inode]bool           // directories that cannot be found
+	last       bool                         // no more will come
+	forgot     bool                         // a directory was forgotten that what comes next may need
+	asked      []fan.Inode                  // by unknown
+	self       int32                        // pid of the recorder
+	opened     []fan.Inode                  // directories that it opened
+	whiteouts  map[string][]int32           // renames out of a workdir, by the new name
+	glimpses   map[fan.Inode]string         // where directories were seen, on filesystems that may be gone soon
+	mountNS    uint32                       // inode number of the recorder's mount namespace
+	remounts   []int64                      // calls that changed mounts in it, not yet looked at
+	strangers  map[uint32]*proctree.Process // who did in another namespace, likewise
+	foreign    bool                         // somebody was in another one
 	rec        output.Record
 	path       [3][]byte
 	faults     faults
@@ -109,7 +117,7 @@ type joiner struct {
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
-		fs: fs, graph: graph, mounts: mounts, tree: proctree.New(), calls: true, depth: mergeDepth,
+		fs: fs, graph: graph, mounts: mountTables{now: mounts}, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
 		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{}, guessed: map[writing]struct{}{},
 		emit:    func(*output.Record) {},
@@ -137,6 +145,11 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		j.faults.Overflow++
 		return
 	}
+	if ev.PID == j.self && mask&bitOpen != 0 && string(ev.Name) == "." {
+		if i := j.fs.Inode(&ev.Dir); i.FS != 0 && !slices.Contains(j.opened, i) {
+			j.opened = append(j.opened, i)
+		}
+	}
 	since, inside := j.tree.Since(uint32(ev.PID))
 	outside := !inside
 	j.floor = max(j.floor, since) // what is behind it in the queue is later, too
@@ -160,6 +173,9 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		note: mask & j.noteBits(),
 		seq:  seq, mask: mask, pid: uint32(ev.PID), begin: begin, end: end, floor: j.floor, outside: outside,
 		dir: j.fs.Inode(&ev.Dir), newDir: j.fs.Inode(&ev.NewDir), target: j.fs.Inode(&ev.Target),
+	}
+	if e.dir.FS == 0 && e.target.FS == 0 {
+		return // of a filesystem that is no longer watched
 	}
 	if string(ev.Name) == "." && e.target == (fan.Inode{}) {
 		e.target, e.dir = e.dir, fan.Inode{}
@@ -200,7 +216,10 @@ func (j *joiner) file(f *ebpf.File, flags ebpf.Flags) file {
 	if fs == 0 && flags&ebpf.Cut != 0 {
 		return file{}
 	}
-	out := file{mode: f.Mode, name: j.now.put(f.Name), walk: j.now.put(f.Walk)}
+	out := file{dev: f.Dev, mode: f.Mode, name: j.now.put(f.Name), walk: j.now.put(f.Walk)}
+	if flags&ebpf.Cut != 0 {
+		out.walk = span{}
+	}
 	if fs != 0 {
 		out.self = fan.Inode{Ino: f.Ino, Gen: f.Gen, FS: fs}
 		out.parent = fan.Inode{Ino: f.ParentIno, Gen: f.ParentGen, FS: fs}
@@ -227,7 +246,6 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		}
 		p.image, p.interp = j.file(&r.Image, r.Flags), j.file(&r.Interp, r.Flags)
 		p.base = j.file(&r.Base, r.Flags)
-		j.reaches(p.proc, r.Image.Dev, r.Interp.Dev)
 		p.comm, p.filename, p.args = j.now.put(r.Comm), j.now.put(r.Filename), j.now.put(r.Args)
 	case ebpf.Exit:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil || !j.tree.Gone(p.proc, r.Time, r.Status) {
@@ -253,9 +271,12 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 		return false
 	}
 	c := call{Header: r.Header, proc: proc, op: r.Op, flags: r.Flags, fmode: r.FMode, event: -1, other: -1}
-	j.reaches(proc, r.File[0].Dev, r.File[1].Dev)
+	if r.Op == ebpf.OpMount {
+		j.mounted(proc, r.FMode, r.Time)
+	}
 	for i := range c.file {
 		c.file[i] = j.file(&r.File[i], r.Header.Flags)
+		j.glimpse(&c.file[i])
 		c.text[i] = j.now.put(r.Text[i])
 	}
 	if r.Op == ebpf.OpRing {

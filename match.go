@@ -140,6 +140,7 @@ func (j *joiner) match() {
 		}
 	}
 	j.see(calls)
+	j.enter(calls)
 	each := func(match func(*call)) {
 		for i := range calls {
 			if c := &calls[i]; !c.ready && c.Time <= j.closed && c.event < 0 {
@@ -495,26 +496,32 @@ func last(path []byte) (dir, name []byte) {
 	return path[:cut+1], path[cut+1:]
 }
 
+// nameBits returns which bit of an event a call makes, whether it is of a
+// directory, and which of its texts is the name in the event.
+func nameBits(op ebpf.Op) (bit, dir uint32, side int) {
+	switch op {
+	case ebpf.OpMkdir:
+		return bitCreate, bitDir, 0
+	case ebpf.OpMknod, ebpf.OpBind:
+		return bitCreate, 0, 0
+	case ebpf.OpLink, ebpf.OpSymlink:
+		return bitCreate, 0, 1
+	case ebpf.OpUnlink:
+		return bitDelete, 0, 0
+	case ebpf.OpRmdir:
+		return bitDelete, bitDir, 0
+	case ebpf.OpRename:
+		return bitRename, 0, 0
+	}
+	return 0, 0, 0
+}
+
 // matchName finds the event of a call that makes, removes or renames a name.
 // sure: only if its path is beyond doubt. One that a symbolic link is in tells
 // less, and gets what is left.
 func (j *joiner) matchName(c *call, sure bool) {
-	var bit, dir uint32
-	side := 0 // which text is the name in the event
-	switch c.op {
-	case ebpf.OpMkdir:
-		bit, dir = bitCreate, bitDir
-	case ebpf.OpMknod, ebpf.OpBind:
-		bit = bitCreate
-	case ebpf.OpLink, ebpf.OpSymlink:
-		bit, side = bitCreate, 1
-	case ebpf.OpUnlink:
-		bit = bitDelete
-	case ebpf.OpRmdir:
-		bit, dir = bitDelete, bitDir
-	case ebpf.OpRename:
-		bit = bitRename
-	default:
+	bit, dir, side := nameBits(c.op)
+	if bit == 0 {
 		return
 	}
 	if c.text[side].n == 0 {

@@ -197,6 +197,7 @@ func (j *joiner) collect() {
 
 // perform hands out the records of an op.
 func (j *joiner) perform(o *op) {
+	j.mounts.advance(o.key)
 	switch o.kind {
 	case opCall:
 		c := &j.now.calls[o.i]

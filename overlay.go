@@ -7,6 +7,8 @@ import (
 	"fanrec/fan"
 	"fanrec/output"
 	"fanrec/proctree"
+
+	"golang.org/x/sys/unix"
 )
 
 // An overlayfs is not watched itself: its opens are those of call records. But
@@ -27,14 +29,17 @@ func (o *overlays) add(overlay *fan.Overlay) {
 	if o.layers == nil {
 		o.layers = map[fan.Inode]bool{}
 	}
+	if i := o.find(overlay.Dev); i != 0 {
+		o.list[i-1].Dev = 0 // its device is this one's now
+	}
 	o.list = append(o.list, overlay)
 	for _, i := range overlay.Layers() {
 		if !o.layers[i] {
 			o.layers[i] = false
 		}
 	}
-	for _, i := range overlay.Work {
-		o.layers[i] = true
+	if overlay.Work != (fan.Inode{}) {
+		o.layers[overlay.Work] = true
 	}
 }
 
@@ -94,14 +99,33 @@ func (j *joiner) layered(p *proctree.Process) bool {
 	return false
 }
 
+// meant is what a call said, before its texts became paths of the upper layer.
+type meant struct {
+	call int
+	file [2]file
+	text [2]span
+}
+
 // matchThrough matches the calls that name something in an overlay, of those
-// that no event tells of under the name that they used.
+// that no event tells of under the name that they used: first those whose path
+// leads to the directory of an event, then by the last component, as the links
+// in a path may be others by now. Every such call made an event.
 func (j *joiner) matchThrough(calls []call) {
 	if len(j.overlays.list) == 0 {
 		return
 	}
+	for i := range j.now.procs {
+		if p := &j.now.procs[i]; p.kind == ebpf.Exec {
+			j.reaches(p.proc, p.image.dev, p.interp.dev)
+		}
+	}
+	j.findWhiteouts()
+	var rest []meant
 	for i := range calls {
 		c := &calls[i]
+		if !c.ready {
+			j.reaches(c.proc, c.file[0].dev, c.file[1].dev)
+		}
 		if c.ready || c.event >= 0 || c.over != 0 || c.Time > j.closed {
 			continue
 		}
@@ -109,11 +133,110 @@ func (j *joiner) matchThrough(calls []call) {
 			j.matchMade(c)
 			continue
 		}
-		if j.through(c); c.over > 0 {
-			c.proc.Layered = true
-			j.matchName(c, true)
+		m := meant{i, c.file, c.text}
+		if j.through(c); c.over <= 0 {
+			continue
+		}
+		c.proc.Layered = true
+		if !j.matchUpper(c, sameDir) {
+			rest = append(rest, m)
 		}
 	}
+	for _, m := range rest {
+		c := &calls[m.call]
+		file, text := c.file, c.text
+		c.file, c.text = m.file, m.text
+		c.blank = !j.matchUpper(c, 0) && j.overlays.list[c.over-1].Upper != (fan.Inode{})
+		c.file, c.text = file, text
+	}
+}
+
+// findWhiteouts lists the renames out of a workdir, by the new name: so appear
+// whiteouts, and what replaces one.
+func (j *joiner) findWhiteouts() {
+	clear(j.whiteouts)
+	for i := range j.now.events[:j.sealed] {
+		e := &j.now.events[i]
+		if e.outside || e.done || e.mask&bitRename == 0 {
+			continue
+		}
+		if _, work, _ := j.layer(e.dir); work {
+			if j.whiteouts == nil {
+				j.whiteouts = map[string][]int32{}
+			}
+			name := string(j.now.get(e.to))
+			j.whiteouts[name] = append(j.whiteouts[name], int32(i))
+		}
+	}
+}
+
+// matchUpper finds the event of a call in the upper layer, of those that fit at
+// least so well.
+func (j *joiner) matchUpper(c *call, least int) bool {
+	bit, dir, side := nameBits(c.op)
+	if c.text[side].n == 0 {
+		return false
+	}
+	text := j.now.get(c.text[side])
+	_, name := last(text)
+	b := j.searchName(c, bit, dir, side, name)
+	if bit == bitRename {
+		least *= 2
+	}
+	if _, _, in := j.layerOf(&b); !in {
+		b = best{}
+	}
+	if bit != bitRename {
+		if bit == bitDelete {
+			dir = 0 // a whiteout is no directory
+		}
+		j.searchWhiteout(&b, c, dir, side, name)
+	}
+	if b.count == 0 || b.score < least {
+		return false
+	}
+	e := &j.now.events[b.event]
+	if c.whiteout = e.mask&bit == 0; c.whiteout {
+		bit = bitRename
+	}
+	j.claim(c, b.event, bit, b.certain(&c.Header))
+	if c.op == ebpf.OpLink {
+		e.linked = true
+	}
+	if c.op == ebpf.OpRename {
+		j.back(e)
+		if c.flags&unix.RENAME_EXCHANGE != 0 {
+			j.matchExchange(c)
+		}
+	}
+	return true
+}
+
+// searchWhiteout looks for the first rename out of a workdir to a name that fits
+// better than what was found.
+func (j *joiner) searchWhiteout(b *best, c *call, dir uint32, side int, name []byte) {
+	for _, i := range j.whiteouts[string(name)] {
+		e := &j.now.events[i]
+		if e.pid != c.ID.TGID || e.claimed|e.maybe != 0 || e.mask&bitDir != dir || !e.possible(c.proc, c.Time, c.prev) {
+			continue
+		}
+		score := j.scoreDir(c, e, j.now.get(c.text[side]), side, e.newDir)
+		if score >= 0 && (b.count == 0 || score > b.score) {
+			*b = best{event: i, first: i, score: score, count: 1, free: true}
+		}
+	}
+}
+
+// layerOf returns the layer that the choice of a search is in.
+func (j *joiner) layerOf(b *best) (root fan.Inode, work, ok bool) {
+	if b.count == 0 {
+		return fan.Inode{}, false, false
+	}
+	e := &j.now.events[b.event]
+	if j.lost[e.dir] {
+		return e.dir, false, true
+	}
+	return j.layer(e.dir)
 }
 
 // matchMade finds the event of an open that made a file of an overlay: nobody
@@ -126,7 +249,7 @@ func (j *joiner) matchMade(c *call) {
 	}
 	path := ebpf.AppendPath(j.path[2][:0], j.now.get(f.walk))
 	j.path[2] = path
-	m, ok := j.mounts.On(path)
+	m, ok := j.mounts.of(c.proc, c.Time).On(path)
 	over := j.overlays.find(m.Dev)
 	if !ok || over == 0 {
 		return
@@ -135,12 +258,16 @@ func (j *joiner) matchMade(c *call) {
 	_, name := last(j.now.get(inside))
 	c.text[0], c.file[0] = inside, file{self: j.overlays.list[over-1].Upper}
 	b := j.searchName(c, bitCreate, 0, 0, name)
+	j.searchWhiteout(&b, c, 0, 0, name)
 	c.text[0], c.file[0] = span{}, f
 	if b.count == 0 || b.score < sameDir {
 		return
 	}
+	e := &j.now.events[b.event]
 	bits := uint32(bitCreate)
-	if e := &j.now.events[b.event]; e.mask&^(e.claimed|e.maybe)&bitOpen != 0 {
+	if c.whiteout = e.mask&bitCreate == 0; c.whiteout {
+		bits = bitRename
+	} else if e.mask&^(e.claimed|e.maybe)&bitOpen != 0 {
 		bits |= bitOpen
 	}
 	c.over, c.merged[0] = over, j.now.put(ebpf.AppendPath(j.path[2][:0], j.now.get(f.walk)))
@@ -162,14 +289,21 @@ func (j *joiner) through(c *call) {
 		return
 	}
 	var mounts [2]fan.Mount
+	if c.op == ebpf.OpLink && (c.text[0].n == 0 || bytes.HasPrefix(j.now.get(c.text[0]), []byte("/proc/"))) {
+		first = 1 // by a descriptor
+	}
 	for k := first; k < end; k++ {
 		path, ok := j.appendText(j.path[2][:0], c, k)
 		j.path[2] = path
 		if !ok {
 			return
 		}
-		if mounts[k], ok = j.mounts.On(path); !ok {
+		if mounts[k], ok = j.mounts.of(c.proc, c.Time).On(path); !ok {
 			return
+		}
+		if f := &c.file[k]; f.walk.n == 0 && j.overlays.find(f.dev) != 0 {
+			// Its root directory now: the mount table may be that of before.
+			mounts[k] = fan.Mount{Dev: f.dev, Root: "/", Mountpoint: "/"}
 		}
 		c.merged[k] = j.now.put(path)
 	}
@@ -195,23 +329,23 @@ func (j *joiner) shown(c *call, side int, path []byte, ok bool) ([]byte, bool) {
 	switch {
 	case c == nil || c.over <= 0:
 		return path, ok
-	case !ok:
+	case !ok || c.proc.MountNS != 0:
 		j.rec.Inferred = true
 		return append(path[:0], j.now.get(c.merged[side])...), true
 	}
 	o := j.overlays.list[c.over-1]
-	return j.shownBy(o, o.Upper, path), true
+	return j.shownBy(j.mounts.of(c.proc, c.Time), o, o.Upper, path), true
 }
 
 // shownBy turns a path below a layer into that of the overlay.
-func (j *joiner) shownBy(o *fan.Overlay, layer fan.Inode, path []byte) []byte {
+func (j *joiner) shownBy(table *fan.MountTable, o *fan.Overlay, layer fan.Inode, path []byte) []byte {
 	root, ok := j.appendDir(j.path[2][:0], layer)
 	j.path[2] = root
 	if !ok || !bytes.HasPrefix(path, root) {
 		return path
 	}
 	inside := append([]byte("/"), bytes.TrimPrefix(path[len(root):], []byte("/"))...)
-	out, _ := j.mounts.Append(path[:0], o.Dev, inside)
+	out, _ := table.Append(path[:0], o.Dev, inside)
 	return out
 }
 
@@ -228,7 +362,7 @@ func (j *joiner) shownScript(p *process, e *event) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	m, ok := j.mounts.On(path)
+	m, ok := j.mounts.of(p.proc, p.Time).On(path)
 	return path, ok && j.overlays.find(m.Dev) != 0
 }
 

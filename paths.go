@@ -221,10 +221,11 @@ func (j *joiner) appendDir(dst []byte, dir fan.Inode) ([]byte, bool) {
 	}
 	inside, ok := j.graph.Path(dir)
 	if !ok {
-		return dst, false
+		path, ok := j.glimpses[dir]
+		return append(dst, path...), ok
 	}
 	n := len(dst)
-	dst, _ = j.mounts.Append(dst, fs.Mount.Dev, inside)
+	dst = j.mounts.append(dst, fs.Mount.Dev, inside)
 	if len(dst) == n {
 		dst = append(dst, '/')
 	}
@@ -252,6 +253,8 @@ func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 		if f.walk.n == 0 && f.self.Ino == 0 && f.mode == 0 {
 			return dst, false
 		}
+		return ebpf.AppendPath(dst, j.now.get(f.walk)), true
+	case f.mode&unix.S_IFMT == unix.S_IFDIR && j.walked(f, f.self), f.mode&unix.S_IFMT != unix.S_IFDIR && j.walked(f, f.parent):
 		return ebpf.AppendPath(dst, j.now.get(f.walk)), true
 	case f.mode&unix.S_IFMT == unix.S_IFDIR:
 		return j.appendDir(dst, f.self)
@@ -297,8 +300,12 @@ func (j *joiner) appendTextIn(dst []byte, h *ebpf.Header, base *file, text []byt
 }
 
 // follow returns where a path leads now that a thread gave, the path itself if
-// it leads nowhere.
+// it leads nowhere. To a process in another mount namespace it need not lead
+// where it does here.
 func (j *joiner) follow(path []byte, h *ebpf.Header) []byte {
+	if p := j.tree.Find(h.ID); p != nil && p.MountNS != 0 {
+		return appendClean([]byte{'/'}, 0, path)
+	}
 	if real, ok := j.disk.real(j.root, path, h.ID.TGID, h.TID); ok {
 		return real
 	}

@@ -17,6 +17,7 @@ type span struct{ off, n uint32 }
 type file struct {
 	self   fan.Inode // FS is 0 where fanotify does not watch; the path is then in walk
 	parent fan.Inode
+	dev    uint32
 	mode   uint16
 	name   span
 	walk   span
@@ -79,19 +80,21 @@ type call struct {
 	file  [2]file
 	text  [2]span
 	// Through an overlay: file and text are then of its upper layer.
-	over   int32   // number of the overlay, from 1; 0: not yet known; -1: none
-	merged [2]span // the paths that were meant
-	prev   int64   // time of the thread's record before
-	event  int32   // index of the event it made or was merged into; -1: none
-	other  int32   // exchange: the second event; -1: none
-	seen   bool    // prev is set
-	first  bool    // it made the event, so that the queue orders it
-	made   bool    // it made the name: no other call in the event can have come before
-	maybe  bool    // it may have been merged into an earlier event, which is not yet known
-	ready  bool    // its event is found, or it is known to have none
-	done   bool
-	leads  [2]fan.Inode // where the directory parts of the texts led when that was asked
-	asked  bool         // leads is set
+	over     int32   // number of the overlay, from 1; 0: not yet known; -1: none
+	merged   [2]span // the paths that were meant
+	whiteout bool    // its event is a rename out of the workdir: what counts is where to
+	blank    bool    // it made no event: a rename that did nothing
+	prev     int64   // time of the thread's record before
+	event    int32   // index of the event it made or was merged into; -1: none
+	other    int32   // exchange: the second event; -1: none
+	seen     bool    // prev is set
+	first    bool    // it made the event, so that the queue orders it
+	made     bool    // it made the name: no other call in the event can have come before
+	maybe    bool    // it may have been merged into an earlier event, which is not yet known
+	ready    bool    // its event is found, or it is known to have none
+	done     bool
+	leads    [2]fan.Inode // where the directory parts of the texts led when that was asked
+	asked    bool         // leads is set
 	// A request to a ring. Of an open file[1] is what the text is relative to,
 	// and file[0] is zero where what was opened is not known.
 	request uint64

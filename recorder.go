@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -56,28 +58,33 @@ type Result struct {
 // A Recorder records one command. Its methods are for one goroutine, but for
 // Signal.
 type Recorder struct {
-	opts    Options
-	group   *fan.Group
-	tracker *ebpf.Tracker
-	join    *joiner
-	out     func(*output.Record)
-	buf     []byte
-	notes   []string
-	pid     int
-	pidfd   int // of the command, readable when it has ended
-	stop    int // an eventfd, readable after Stop
-	endedAt time.Time
-	started time.Time
-	ended   bool
-	grown   bool
-	busy    int           // items of the last epoch
-	slept   time.Duration // before it
-	status  syscall.WaitStatus
-	mu      sync.Mutex // for Signal: pid is the command's until ended
-	stats   Stats
-	missing []string
-	retire  error
-	wide    error // why the events of rings cannot be had
+	opts     Options
+	group    *fan.Group
+	tracker  *ebpf.Tracker
+	join     *joiner
+	out      func(*output.Record)
+	buf      []byte
+	notes    []string
+	mounts   []fan.Mount // the mount table as it was read last
+	table    *fan.MountTable
+	mountsFD int               // tells when it changes
+	changed  bool              // it did
+	overlay  map[uint32]string // overlays that are known, by device: their options
+	pid      int
+	pidfd    int // of the command, readable when it has ended
+	stop     int // an eventfd, readable after Stop
+	endedAt  time.Time
+	started  time.Time
+	ended    bool
+	grown    bool
+	busy     int           // items of the last epoch
+	slept    time.Duration // before it
+	status   syscall.WaitStatus
+	mu       sync.Mutex // for Signal: pid is the command's until ended
+	stats    Stats
+	missing  []string
+	retire   error
+	wide     error // why the events of rings cannot be had
 }
 
 // bufSize is room for thousands of events; the largest has less than 1 KiB.
@@ -96,7 +103,8 @@ func New(opts Options) (*Recorder, error) {
 			opts.Epoch = 5 * time.Millisecond
 		}
 	}
-	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, stop: -1, slept: opts.Epoch}
+	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, stop: -1, mountsFD: -1, slept: opts.Epoch,
+		overlay: map[uint32]string{}}
 	type loaded struct {
 		tracker *ebpf.Tracker
 		err     error
@@ -136,11 +144,36 @@ func New(opts Options) (*Recorder, error) {
 // tell tells the tracker that a filesystem is watched.
 func (r *Recorder) tell(index uint32) error {
 	fs := r.group.Filesystems.Get(index)
-	if fs.Subvolumes() && !r.opts.NoCalls && !r.tracker.Subvolumes() {
-		r.note("%s (%s) is not watched by fanotify: the kernel does not describe its types, which tell subvolumes apart", fs.Mount.Mountpoint, fs.Mount.Type)
+	if why := r.unfit(fs); why != "" {
+		r.note("%s (%s) is not watched by fanotify: %s", fs.Mount.Mountpoint, fs.Mount.Type, why)
 		return r.group.Unwatch(index)
 	}
-	return r.tracker.Mark(fs.Mount.Dev, fs.Subvolumes())
+	how := howMarked(fs.Mount.Type)
+	if !r.group.Filesystems.Kept(index) {
+		how |= ebpf.WalkToo
+	}
+	return r.tracker.Mark(fs.Mount.Dev, how)
+}
+
+// unfit returns why events of a filesystem cannot be joined with calls, which
+// tell inode numbers: these must be in the events' handles as well.
+func (r *Recorder) unfit(fs *fan.Filesystem) string {
+	switch {
+	case r.opts.NoCalls:
+	case !fs.Decodes():
+		return "its file handles are not known to say inode numbers"
+	case fs.Subvolumes() && !r.tracker.Subvolumes():
+		return "the kernel does not describe its types, which tell subvolumes apart"
+	}
+	return ""
+}
+
+// howMarked returns what the tracker must know of a type of filesystem.
+func howMarked(fstype string) uint32 {
+	if fstype == "btrfs" {
+		return ebpf.Subvolumes
+	}
+	return 0
 }
 
 // watch makes the fanotify group and marks every filesystem that can be.
@@ -161,14 +194,17 @@ func (r *Recorder) watch() error {
 	if r.group, err = fan.NewGroup(fan.Options{Mask: mask, Limited: r.opts.LimitedQueue}); err != nil {
 		return err
 	}
-	mounts, err := fan.Mounts()
-	if err != nil {
+	if err := r.watchMounts(); err != nil {
 		return err
 	}
-	table := fan.NewMountTable(mounts)
+	if r.mounts, err = fan.Mounts(); err != nil {
+		return err
+	}
+	r.table = fan.NewMountTable(r.mounts)
 	graph := fan.NewGraph(graphSize)
+	busy := busyDevices(r.table)
 	var overlays []fan.Mount
-	for _, shown := range table.Superblocks() {
+	for _, shown := range r.table.Superblocks() {
 		m := shown[0]
 		if fan.Pseudo(m.Type) {
 			continue
@@ -177,36 +213,33 @@ func (r *Recorder) watch() error {
 			overlays = append(overlays, m)
 			continue
 		}
-		index, err := r.group.Watch(m)
-		if err != nil {
+		watch := r.group.WatchLoosely
+		if busy[m.Dev] {
+			watch = r.group.Watch
+		}
+		index, err := watch(m)
+		if err == nil {
+			r.root(index, graph)
+		} else {
 			if errors.Is(err, unix.EPERM) {
 				return err
 			}
 			r.note("%s (%s) is not watched by fanotify: %v", m.Mountpoint, m.Type, err)
-			continue
 		}
-		root := r.group.Filesystems.Get(index).Mount.Root
-		if root == "/" {
-			root = ""
-		}
-		graph.AddRoot(r.group.Filesystems.Get(index).Root, root)
 	}
 	if r.opts.NoCalls {
 		r.notes = append(r.notes, "recorded without call records: kinds and order are inferred, and working directories, link texts and what is not watched are missing")
 	}
-	r.join = newJoiner(r.group.Filesystems, graph, table)
+	r.join = newJoiner(r.group.Filesystems, graph, r.table)
+	r.join.self, r.join.mountNS = int32(unix.Getpid()), mountNamespace("self")
 	for _, m := range overlays {
-		o, err := r.group.Overlay(m, table)
+		o, err := r.group.Overlay(m, r.table)
 		if err != nil {
 			r.opts.Log.Debug().Err(err).Msg("an overlay")
-			o = r.group.Described(m, table)
+			o = r.group.Described("", m, r.table)
 		}
-		for i, layer := range o.Layers() {
-			if r.group.Hidden(layer) {
-				graph.AddRoot(layer, fmt.Sprintf("/layer %d of %s", i, m.Mountpoint))
-			}
-		}
-		r.join.overlays.add(o)
+		r.overlay[m.Dev] = m.Options
+		r.addOverlay(o, m)
 	}
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles = r.opts.Handles
@@ -226,6 +259,27 @@ func (r *Recorder) watch() error {
 		}
 	}
 	return nil
+}
+
+// busyDevices returns the superblocks that nobody can unmount. Those are kept,
+// to be looked up at any time; of others records have the whole path.
+func busyDevices(table *fan.MountTable) map[uint32]bool {
+	busy := map[uint32]bool{}
+	for _, path := range []string{"/", "/usr", "/proc/self/cwd", "/proc/self/exe"} {
+		if real, err := os.Readlink(path); err == nil {
+			path = real
+		}
+		if m, ok := table.On([]byte(path)); ok {
+			busy[m.Dev] = true
+		}
+	}
+	return busy
+}
+
+// root tells the graph the root directory of a filesystem.
+func (r *Recorder) root(index uint32, graph *fan.Graph) {
+	fs := r.group.Filesystems.Get(index)
+	graph.AddRoot(fs.Root, strings.TrimSuffix(fs.Mount.Root, "/"))
 }
 
 func (r *Recorder) note(format string, args ...any) {
@@ -419,7 +473,10 @@ func (r *Recorder) idle() error {
 		{Fd: int32(rings[0]), Events: unix.POLLIN},
 		{Fd: int32(rings[1]), Events: unix.POLLIN},
 		{Fd: int32(r.stop), Events: unix.POLLIN},
+		{Fd: int32(r.mountsFD), Events: unix.POLLPRI},
+		{Fd: int32(r.tracker.Alarm()), Events: unix.POLLIN},
 	}
+	mounts := fds[len(fds)-2:]
 	forever := -1
 	if r.ended {
 		fds[0].Fd = -1 // it stays readable
@@ -430,7 +487,17 @@ func (r *Recorder) idle() error {
 	if err := poll(fds, forever); err != nil {
 		return err
 	}
-	return poll(fds[:1], int(r.pause()/time.Millisecond))
+	// Who unmounted a filesystem may want its device, and who mounted one may be
+	// gone soon: that does not wait.
+	r.changed = mounts[0].Revents != 0
+	if !r.changed && mounts[1].Revents == 0 {
+		copy(fds[1:], mounts)
+		if err := poll(fds[:3], int(r.pause()/time.Millisecond)); err != nil {
+			return err
+		}
+		r.changed = fds[1].Revents != 0
+	}
+	return r.tracker.Calm()
 }
 
 // epochItems is how many events and calls an epoch should have at most: what is
@@ -476,8 +543,15 @@ func (r *Recorder) epoch() error {
 		return err
 	}
 	r.busy = len(r.join.now.events) + len(r.join.now.calls)
+	gone, err := r.remount()
+	if err != nil {
+		return err
+	}
 	r.join.seal(before, after, sealed)
 	if err := r.lookUp(); err != nil {
+		return err
+	}
+	if err := r.leave(gone); err != nil {
 		return err
 	}
 	r.join.release(false)
@@ -673,6 +747,9 @@ func (r *Recorder) Close() error {
 	}
 	if r.stop >= 0 {
 		errs = append(errs, unix.Close(r.stop))
+	}
+	if r.mountsFD >= 0 {
+		errs = append(errs, unix.Close(r.mountsFD))
 	}
 	return errors.Join(errs...)
 }

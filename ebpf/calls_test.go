@@ -259,7 +259,7 @@ func TestOpenedFileOfAnotherSuperblock(t *testing.T) {
 	dir, dev := tmpfs(t)
 	do(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o640))
 	w := newWitness(t, Options{})
-	do(t, w.Mark(dev, false))
+	do(t, w.Mark(dev, 0))
 	w.succeed(dir, "/bin/sh", "-c", ": <f")
 	if paths, _ := w.opened("f"); !slices.Equal(paths, []string{dir + "/f"}) {
 		t.Errorf("walked %q, want %s/f", paths, dir)
@@ -279,15 +279,85 @@ func TestMountCalls(t *testing.T) {
 	w := newWitness(t, Options{})
 	// unshare(1) makes all of its mounts private, too; mount(8) may do it by mount(2) or move_mount(2).
 	w.succeed(dir, "/usr/bin/unshare", "-m", "/bin/sh", "-c", "mkdir m && mount -t tmpfs none m && umount m")
+	var own unix.Stat_t
+	do(t, unix.Stat("/proc/self/ns/mnt", &own))
 	n := 0
 	for _, c := range w.calls {
 		if c.Op == OpMount {
 			n++
+			if c.FMode == 0 || uint64(c.FMode) == own.Ino {
+				t.Errorf("in the mount namespace %d, which is %d here", c.FMode, own.Ino)
+			}
 		}
 	}
 	if n != 4 {
 		t.Errorf("%d calls, want unshare, mount, mount, umount", n)
 	}
+	alarmed := func() bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.Alarm()), Events: unix.POLLIN}}, 0)
+		do(t, err)
+		return n > 0
+	}
+	if !alarmed() {
+		t.Error("no alarm")
+	}
+	do(t, w.Calm())
+	w.succeed(dir, "/bin/true")
+	if alarmed() {
+		t.Error("an alarm without such a call")
+	}
+	w.calls = nil
+	w.succeed(dir, "/bin/sh", "-c", "mkdir -p m && mount -t tmpfs none m && umount m")
+	for _, c := range w.calls {
+		if c.Op == OpMount && uint64(c.FMode) != own.Ino {
+			t.Errorf("in the mount namespace %d, which is %d", c.FMode, own.Ino)
+		}
+	}
+}
+
+// Once mounts have changed, a path is walked wherever it is, until the reader
+// has seen the new mount table.
+func TestWalkedAfterRemount(t *testing.T) {
+	dir, dev := tmpfs(t)
+	do(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o640))
+	w := newWitness(t, Options{})
+	w.watch(dir)
+	opens := func(what string, walked bool) {
+		t.Helper()
+		w.calls = nil
+		w.succeed(dir, "/bin/sh", "-c", ": <f")
+		for _, c := range w.calls {
+			f := &c.File[0]
+			if c.Op != OpOpen || string(f.Name) != "f" {
+				continue
+			}
+			want := ""
+			if walked {
+				want = dir + "/f"
+			}
+			if got := string(AppendPath(nil, f.Walk)); f.Walked || (len(f.Walk) > 0) != walked || walked && got != want {
+				t.Errorf("%s: walked %s, %v; want %q", what, got, f.Walked, want)
+			}
+			return
+		}
+		t.Errorf("%s: no open of f", what)
+	}
+	opens("first", false)
+	w.succeed(dir, "/bin/sh", "-c", "mkdir m; mount -t tmpfs none m; umount m")
+	opens("after a mount", true)
+	n, err := w.Remounts()
+	do(t, err)
+	if n != 2 {
+		t.Errorf("%d changes, want 2", n)
+	}
+	do(t, w.SawRemounts(n-1))
+	opens("one of two seen", true)
+	do(t, w.SawRemounts(n))
+	opens("seen", false)
+	w.succeed(dir, "/usr/bin/unshare", "-m", "/bin/sh", "-c", "mount -t tmpfs none m; umount m")
+	opens("after a mount in another namespace", false)
+	do(t, w.Mark(dev, WalkToo))
+	opens("if it was asked for", true)
 }
 
 // opened returns the walked path and the flags of each open of a name.

@@ -85,7 +85,7 @@ type File struct {
 	// Walked tells that fanotify did not watch the superblock at that moment.
 	Walked bool
 	// Name is that of the dentry, Walk the whole path where the superblock is
-	// not marked (see AppendPath). They point into the record.
+	// not marked, or mounts have changed (see AppendPath). They point into the record.
 	Name, Walk []byte
 }
 
@@ -138,7 +138,7 @@ type Call struct {
 	// descriptor: in File[0], with Flags and FMode.
 	Op    Op
 	Flags uint32 // open(2) flags, or those of renameat2, linkat, unlinkat
-	FMode uint32 // OpOpen: FMode bits
+	FMode uint32 // OpOpen: FMode bits; OpMount: inode number of the process's mount namespace
 	// OpOpen, OpChdir, OpChroot: File[0] is what was opened or entered.
 	// Else, and of every request, File[i] is the directory that Text[i] is
 	// relative to; that of an absolute path is the root directory of the process.

@@ -83,7 +83,7 @@ func (w *witness) watch(paths ...string) {
 	for _, path := range paths {
 		// Any mark makes a superblock one that is watched; this one has no events.
 		do(w.t, unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, unix.FAN_OPEN_EXEC, unix.AT_FDCWD, path),
-			w.Mark(deviceOf(w.t, path), false))
+			w.Mark(deviceOf(w.t, path), 0))
 	}
 }
 

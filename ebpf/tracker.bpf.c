@@ -90,7 +90,7 @@ struct call {
 	struct head h;
 	__u32 op;
 	__u32 flags; /* open(2) flags, or the flags of a *at call */
-	__u32 fmode; /* f_mode of what was opened */
+	__u32 fmode; /* f_mode of what was opened; OP_MOUNT: the mount namespace's number */
 	__u16 text_len[2];
 	union {
 		struct file_ref file;    /* what was opened or entered */
@@ -159,6 +159,14 @@ const volatile __u8 want_free = 0;     /* records of sched_process_free */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
 const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
 
+/*
+ * Until user space has seen that mounts changed, it cannot tell paths by its
+ * mount table: then they are walked here everywhere. One counts the changes in
+ * this mount namespace, the other those that were seen.
+ */
+const volatile __u32 mount_ns = 0;
+__u64 remounts, remounts_seen;
+
 /* While this is set, each child of that thread group becomes the root of the tree. */
 __u32 recorder;
 
@@ -184,11 +192,12 @@ struct {
 	__type(value, __u64);
 } numbers SEC(".maps");
 
-/*
- * Superblocks whose events fanotify reports, by device, and whether they have
- * subvolumes; on others paths are walked here.
- */
-enum { MARKED = 1, MARKED_SUBVOLUMES };
+/* Superblocks whose events fanotify reports, by device; on others paths are walked here. */
+enum {
+	MARKED = 1,
+	MARKED_SUBVOLUMES = 2,
+	MARKED_WALK = 4, /* walk the path all the same */
+};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -207,6 +216,12 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);
 } calls SEC(".maps");
+
+/* Wakes the recorder, for what it must look at while the process is still there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} alarm SEC(".maps");
 
 /*
  * Where call records go when their ring is full. It is large, for a recorder
@@ -593,28 +608,28 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 		return len + 1;
 	}
 	in = watched(sb, &ref->dev);
-	if (in == MARKED_SUBVOLUMES)
+	if (in & MARKED_SUBVOLUMES)
 		ref->subvol = subvolume(inode);
-	if (how == WHOLE_PATH || !in) {
-		ref->walked = 1;
-		s->walk.len = len;
-		s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
-		s->walk.done = 0;
-		LOOP(WALK_MAX / 16, walk_steps);
-		if (!s->walk.done)
-			((struct head *)s->buf)->flags |= FLAG_CUT;
-		ref->path_len = s->walk.len - len;
-		return s->walk.len;
+	if (in && how == WITH_NAME) {
+		parent = GET(struct dentry, dentry, d_parent);
+		dir = GET(struct dentry, parent, d_inode);
+		ref->parent_ino = GET(struct inode, dir, i_ino);
+		ref->parent_gen = GET(struct inode, dir, i_generation);
+		s->src = (__u64)GET(struct dentry, dentry, d_name.name);
+		ref->name_len = put_name(len);
+		len += ref->name_len;
 	}
-	if (how == NO_NAME)
+	if (in && how != WHOLE_PATH && !(in & MARKED_WALK) && remounts == remounts_seen)
 		return len;
-	parent = GET(struct dentry, dentry, d_parent);
-	dir = GET(struct dentry, parent, d_inode);
-	ref->parent_ino = GET(struct inode, dir, i_ino);
-	ref->parent_gen = GET(struct inode, dir, i_generation);
-	s->src = (__u64)GET(struct dentry, dentry, d_name.name);
-	ref->name_len = put_name(len);
-	return len + ref->name_len;
+	ref->walked = how == WHOLE_PATH || !in;
+	s->walk.len = len;
+	s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
+	s->walk.done = 0;
+	LOOP(WALK_MAX / 16, walk_steps);
+	if (!s->walk.done)
+		((struct head *)s->buf)->flags |= FLAG_CUT;
+	ref->path_len = s->walk.len - len;
+	return s->walk.len;
 }
 
 /* The same for (m, d), into the member of a record that tells of it. */
@@ -1128,7 +1143,14 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 
 	if (row.op == OP_MOUNT) {
 		__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
+		struct nsproxy *nsproxy = GET(struct task_struct, task, nsproxy);
+		struct mnt_namespace *ns = GET(struct nsproxy, nsproxy, mnt_ns);
+
+		r->fmode = GET(struct mnt_namespace, ns, ns.inum);
+		if (r->fmode == mount_ns)
+			__sync_fetch_and_add(&remounts, 1);
 		emit_call(__builtin_offsetof(struct call, base) + sizeof(r->base[0]));
+		bpf_ringbuf_output(&alarm, &r->h.ts, sizeof(r->h.ts), BPF_RB_FORCE_WAKEUP);
 		return 0;
 	}
 

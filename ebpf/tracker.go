@@ -47,11 +47,14 @@ type Tracker struct {
 	links     []link.Link // a link that nobody holds is closed by the garbage collector
 	processes *ring
 	calls     *ring
+	alarm     *ring
 	spilled   *ring // nil before Grow
 	spill     *ebpf.Map
 	subvols   bool
 	recorder  *ebpf.Variable
 	lost      *ebpf.Variable
+	remounts  *ebpf.Variable
+	seen      *ebpf.Variable
 	rings     bool              // requests to rings are told of
 	without   []asm.BuiltinFunc // helpers that the kernel lacks
 	process   Process
@@ -122,6 +125,12 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if err := spec.Variables[trackerVarArgsMax].Set(uint32(min(opts.ArgsMax, 8192))); err != nil {
 		return nil, fmt.Errorf("set args_max: %w", err)
 	}
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/mnt", &ns); err == nil {
+		if err := spec.Variables[trackerVarMountNs].Set(uint32(ns.Ino)); err != nil {
+			return nil, fmt.Errorf("set mount_ns: %w", err)
+		}
+	}
 	if opts.Free {
 		if err := spec.Variables[trackerVarWantFree].Set(uint8(1)); err != nil {
 			return nil, fmt.Errorf("set want_free: %w", err)
@@ -141,6 +150,7 @@ func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	for name, to := range map[string]**ebpf.Map{
 		trackerMapProcesses: &t.maps.Processes, trackerMapCalls: &t.maps.Calls, trackerMapTracked: &t.maps.Tracked,
 		trackerMapNumbers: &t.maps.Numbers, trackerMapMarked: &t.maps.Marked, trackerMapSpill: &t.maps.Spill,
+		trackerMapAlarm: &t.maps.Alarm,
 	} {
 		m, err := ebpf.NewMap(spec.Maps[name])
 		if err != nil {
@@ -152,7 +162,10 @@ func (t *Tracker) makeMaps(spec *ebpf.CollectionSpec) error {
 	if t.processes, err = newRing(t.maps.Processes); err != nil {
 		return err
 	}
-	t.calls, err = newRing(t.maps.Calls)
+	if t.calls, err = newRing(t.maps.Calls); err != nil {
+		return err
+	}
+	t.alarm, err = newRing(t.maps.Alarm)
 	return err
 }
 
@@ -197,6 +210,7 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	opts := ebpf.CollectionOptions{Cache: types, MapReplacements: map[string]*ebpf.Map{
 		trackerMapProcesses: t.maps.Processes, trackerMapCalls: t.maps.Calls, trackerMapTracked: t.maps.Tracked,
 		trackerMapNumbers: t.maps.Numbers, trackerMapMarked: t.maps.Marked, trackerMapSpill: t.maps.Spill,
+		trackerMapAlarm: t.maps.Alarm,
 	}}
 	kernel, err := types.Kernel()
 	if err != nil {
@@ -223,6 +237,7 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	}
 	defer coll.Close()
 	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
+	t.remounts, t.seen = coll.Variables[trackerVarRemounts], coll.Variables[trackerVarRemountsSeen]
 	for name, prog := range coll.Programs {
 		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 		if err != nil {
@@ -270,15 +285,17 @@ func (t *Tracker) AdoptChildren(yes bool) error {
 	return nil
 }
 
+// How a superblock is marked; MARKED_ in tracker.bpf.c.
+const (
+	Subvolumes = 2 // fill File.Subvol
+	WalkToo    = 4 // fill File.Walk, as where there is no mark
+)
+
 // Mark tells that the events of a superblock are reported otherwise, so that
 // call records need no path there while fanotify has a mark on it. dev is as
-// MkDev makes it; with subvolumes, File.Subvol is filled.
-func (t *Tracker) Mark(dev uint32, subvolumes bool) error {
-	value := uint32(1) // MARKED
-	if subvolumes {
-		value = 2 // MARKED_SUBVOLUMES
-	}
-	if err := t.maps.Marked.Put(dev, value); err != nil {
+// MkDev makes it; how is 0 or a sum of the constants above.
+func (t *Tracker) Mark(dev, how uint32) error {
+	if err := t.maps.Marked.Put(dev, 1|how); err != nil {
 		return fmt.Errorf("mark device %#x: %w", dev, err)
 	}
 	return nil
@@ -354,6 +371,30 @@ func (t *Tracker) Empty() bool {
 // after a drain.
 func (t *Tracker) FDs() [2]int { return [2]int{t.processes.fd, t.calls.fd} }
 
+// Alarm returns a descriptor that is readable after an OpMount call, until Calm.
+// To look at the mounts of a process it must be there still.
+func (t *Tracker) Alarm() int { return t.alarm.fd }
+
+// Calm makes Alarm's descriptor wait for the next call.
+func (t *Tracker) Calm() error { return t.alarm.drain(func([]byte) {}) }
+
+// Remounts counts the calls that changed mounts in this mount namespace. Until
+// SawRemounts is told of all of them, every File has a Walk.
+func (t *Tracker) Remounts() (n uint64, err error) {
+	if err := t.remounts.Get(&n); err != nil {
+		return 0, fmt.Errorf("read the tracker's counters: %w", err)
+	}
+	return n, nil
+}
+
+// SawRemounts tells that the mount table was read after so many changes.
+func (t *Tracker) SawRemounts(n uint64) error {
+	if err := t.seen.Set(n); err != nil {
+		return fmt.Errorf("tell the tracker of the mount table: %w", err)
+	}
+	return nil
+}
+
 // Retire takes a process out of the monitored set. The caller knows that
 // nothing of it can come any more.
 func (t *Tracker) Retire(id ID) error {
@@ -404,7 +445,7 @@ func (t *Tracker) Close() error {
 		errs = append(errs, l.Close())
 	}
 	t.links = nil
-	for _, r := range []*ring{t.processes, t.calls, t.spilled} {
+	for _, r := range []*ring{t.processes, t.calls, t.alarm, t.spilled} {
 		if r != nil {
 			r.close()
 		}

@@ -16,26 +16,30 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	trackerMapCalls       = "calls"
-	trackerMapMarked      = "marked"
-	trackerMapNumbers     = "numbers"
-	trackerMapProcesses   = "processes"
-	trackerMapScratch     = "scratch"
-	trackerMapSpill       = "spill"
-	trackerMapTracked     = "tracked"
-	trackerProgOnComplete = "on_complete"
-	trackerProgOnExec     = "on_exec"
-	trackerProgOnExit     = "on_exit"
-	trackerProgOnFork     = "on_fork"
-	trackerProgOnFree     = "on_free"
-	trackerProgOnSubmit   = "on_submit"
-	trackerProgOnSysExit  = "on_sys_exit"
-	trackerVarArgsMax     = "args_max"
-	trackerVarHaveFindVma = "have_find_vma"
-	trackerVarHaveTaskBtf = "have_task_btf"
-	trackerVarLost        = "lost"
-	trackerVarRecorder    = "recorder"
-	trackerVarWantFree    = "want_free"
+	trackerMapAlarm        = "alarm"
+	trackerMapCalls        = "calls"
+	trackerMapMarked       = "marked"
+	trackerMapNumbers      = "numbers"
+	trackerMapProcesses    = "processes"
+	trackerMapScratch      = "scratch"
+	trackerMapSpill        = "spill"
+	trackerMapTracked      = "tracked"
+	trackerProgOnComplete  = "on_complete"
+	trackerProgOnExec      = "on_exec"
+	trackerProgOnExit      = "on_exit"
+	trackerProgOnFork      = "on_fork"
+	trackerProgOnFree      = "on_free"
+	trackerProgOnSubmit    = "on_submit"
+	trackerProgOnSysExit   = "on_sys_exit"
+	trackerVarArgsMax      = "args_max"
+	trackerVarHaveFindVma  = "have_find_vma"
+	trackerVarHaveTaskBtf  = "have_task_btf"
+	trackerVarLost         = "lost"
+	trackerVarMountNs      = "mount_ns"
+	trackerVarRecorder     = "recorder"
+	trackerVarRemounts     = "remounts"
+	trackerVarRemountsSeen = "remounts_seen"
+	trackerVarWantFree     = "want_free"
 )
 
 // loadTracker returns the embedded CollectionSpec for tracker.
@@ -93,6 +97,7 @@ type trackerProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerMapSpecs struct {
+	Alarm     *ebpf.MapSpec `ebpf:"alarm"`
 	Calls     *ebpf.MapSpec `ebpf:"calls"`
 	Marked    *ebpf.MapSpec `ebpf:"marked"`
 	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
@@ -106,12 +111,15 @@ type trackerMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerVariableSpecs struct {
-	ArgsMax     *ebpf.VariableSpec `ebpf:"args_max"`
-	HaveFindVma *ebpf.VariableSpec `ebpf:"have_find_vma"`
-	HaveTaskBtf *ebpf.VariableSpec `ebpf:"have_task_btf"`
-	Lost        *ebpf.VariableSpec `ebpf:"lost"`
-	Recorder    *ebpf.VariableSpec `ebpf:"recorder"`
-	WantFree    *ebpf.VariableSpec `ebpf:"want_free"`
+	ArgsMax      *ebpf.VariableSpec `ebpf:"args_max"`
+	HaveFindVma  *ebpf.VariableSpec `ebpf:"have_find_vma"`
+	HaveTaskBtf  *ebpf.VariableSpec `ebpf:"have_task_btf"`
+	Lost         *ebpf.VariableSpec `ebpf:"lost"`
+	MountNs      *ebpf.VariableSpec `ebpf:"mount_ns"`
+	Recorder     *ebpf.VariableSpec `ebpf:"recorder"`
+	Remounts     *ebpf.VariableSpec `ebpf:"remounts"`
+	RemountsSeen *ebpf.VariableSpec `ebpf:"remounts_seen"`
+	WantFree     *ebpf.VariableSpec `ebpf:"want_free"`
 }
 
 // trackerObjects contains all objects after they have been loaded into the kernel.
@@ -134,6 +142,7 @@ func (o *trackerObjects) Close() error {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerMaps struct {
+	Alarm     *ebpf.Map `ebpf:"alarm"`
 	Calls     *ebpf.Map `ebpf:"calls"`
 	Marked    *ebpf.Map `ebpf:"marked"`
 	Numbers   *ebpf.Map `ebpf:"numbers"`
@@ -145,6 +154,7 @@ type trackerMaps struct {
 
 func (m *trackerMaps) Close() error {
 	return _TrackerClose(
+		m.Alarm,
 		m.Calls,
 		m.Marked,
 		m.Numbers,
@@ -159,12 +169,15 @@ func (m *trackerMaps) Close() error {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerVariables struct {
-	ArgsMax     *ebpf.Variable `ebpf:"args_max"`
-	HaveFindVma *ebpf.Variable `ebpf:"have_find_vma"`
-	HaveTaskBtf *ebpf.Variable `ebpf:"have_task_btf"`
-	Lost        *ebpf.Variable `ebpf:"lost"`
-	Recorder    *ebpf.Variable `ebpf:"recorder"`
-	WantFree    *ebpf.Variable `ebpf:"want_free"`
+	ArgsMax      *ebpf.Variable `ebpf:"args_max"`
+	HaveFindVma  *ebpf.Variable `ebpf:"have_find_vma"`
+	HaveTaskBtf  *ebpf.Variable `ebpf:"have_task_btf"`
+	Lost         *ebpf.Variable `ebpf:"lost"`
+	MountNs      *ebpf.Variable `ebpf:"mount_ns"`
+	Recorder     *ebpf.Variable `ebpf:"recorder"`
+	Remounts     *ebpf.Variable `ebpf:"remounts"`
+	RemountsSeen *ebpf.Variable `ebpf:"remounts_seen"`
+	WantFree     *ebpf.Variable `ebpf:"want_free"`
 }
 
 // trackerPrograms contains all programs after they have been loaded into the kernel.

@@ -11,16 +11,19 @@ import (
 // A Filesystem is one superblock that is watched, or of btrfs one subvolume: its
 // inode numbers are its own.
 type Filesystem struct {
-	FSID   uint64
-	Dev    uint64 // as stat(2) gives it
-	Mount  Mount  // the mount that it was marked through
-	Root   Inode  // of the root directory of that mount
-	whole  uint32 // index of the superblock
-	tree   uint64 // which subvolume
-	fd     int    // a directory of a private clone of that mount
-	codec  *codec
-	opaque map[opaque]uint64 // handles that cannot be decoded, to numbers
-	back   []Handle          // and back
+	FSID    uint64
+	Dev     uint64 // as stat(2) gives it
+	Mount   Mount  // the mount that it was marked through
+	Root    Inode  // of the root directory of that mount
+	through Mount  // what Watch was asked for
+	whole   uint32 // index of the superblock
+	tree    uint64 // which subvolume
+	fd      int    // a directory of a private clone of that mount; -1: none is kept
+	loose   bool   // it can be unmounted
+	gone    bool   // no longer watched
+	codec   *codec
+	opaque  map[opaque]uint64 // handles that cannot be decoded, to numbers
+	back    []Handle          // and back
 }
 
 // opaque is a handle of a filesystem as a key.
@@ -59,8 +62,8 @@ func (f *Filesystems) add(m Mount, fd int) (uint32, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, fmt.Errorf("stat %s: %w", m.Mountpoint, err)
 	}
-	var sfs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &sfs); err != nil {
+	id, err := fsid(fd)
+	if err != nil {
 		return 0, fmt.Errorf("statfs %s: %w", m.Mountpoint, err)
 	}
 	h, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
@@ -68,7 +71,7 @@ func (f *Filesystems) add(m Mount, fd int) (uint32, error) {
 		return 0, fmt.Errorf("watch %s (%s): %w", m.Mountpoint, m.Type, explainMark(err))
 	}
 	fs := &Filesystem{
-		FSID:  fsidOf(&sfs),
+		FSID:  id,
 		Dev:   st.Dev,
 		Mount: m,
 		fd:    fd,
@@ -98,7 +101,7 @@ func (f *Filesystems) subvolume(whole uint32, tree uint64) uint32 {
 	}
 	fs := f.list[whole-1]
 	f.list = append(f.list, &Filesystem{
-		FSID: fs.FSID, Dev: fs.Dev, Mount: fs.Mount, Root: fs.Root, whole: whole, tree: tree, fd: fs.fd, codec: fs.codec,
+		FSID: fs.FSID, Dev: fs.Dev, Mount: fs.Mount, Root: fs.Root, whole: whole, tree: tree, fd: -1, codec: fs.codec,
 	})
 	index := uint32(len(f.list))
 	f.byTree[subvolume{whole, tree}] = index
@@ -109,15 +112,13 @@ func (f *Filesystems) subvolume(whole uint32, tree uint64) uint32 {
 // index is not given away again.
 func (f *Filesystems) remove(index uint32) {
 	fs := f.list[index-1]
-	unix.Close(fs.fd)
-	for i, s := range f.list {
-		if s.whole != index {
-			continue
-		}
-		s.fd = -1
-		delete(f.byTree, subvolume{index, s.tree})
-		if i == len(f.list)-1 && index == uint32(i+1) {
-			f.list = f.list[:i] // nothing can name it yet
+	if fs.fd >= 0 {
+		unix.Close(fs.fd)
+	}
+	for _, s := range f.list {
+		if s.whole == index {
+			s.fd, s.gone = -1, true
+			delete(f.byTree, subvolume{index, s.tree})
 		}
 	}
 	if f.byFSID[fs.FSID] == index {
@@ -128,11 +129,17 @@ func (f *Filesystems) remove(index uint32) {
 	}
 }
 
+// drop forgets the filesystem that was added last, which nothing can name yet.
+func (f *Filesystems) drop(index uint32) {
+	f.remove(index)
+	f.list = f.list[:index-1]
+}
+
 // All returns the indexes of the superblocks that are watched.
 func (f *Filesystems) All() []uint32 {
 	var all []uint32
 	for i, fs := range f.list {
-		if fs.whole == uint32(i+1) && fs.fd >= 0 {
+		if fs.whole == uint32(i+1) && !fs.gone {
 			all = append(all, fs.whole)
 		}
 	}
@@ -214,6 +221,39 @@ func (f *Filesystems) Handle(i Inode) (Handle, bool) {
 		binary.NativeEndian.PutUint64(b[fs.codec.tree:], fs.tree)
 	}
 	return Handle{FSID: fs.FSID, Type: fs.codec.typ, Bytes: b}, true
+}
+
+// Kept tells whether a filesystem is there as long as it is watched.
+func (f *Filesystems) Kept(index uint32) bool {
+	fs := f.Get(index)
+	return fs != nil && !f.list[fs.whole-1].loose
+}
+
+// open returns a directory of the filesystem for look-ups, and what closes it.
+func (f *Filesystems) open(fs *Filesystem) (int, func(), error) {
+	fs = f.list[fs.whole-1]
+	if fs.fd >= 0 {
+		return fs.fd, func() {}, nil
+	}
+	if fs.gone {
+		return -1, nil, ErrGone
+	}
+	fd, err := openFilesystem(fs.through)
+	if err != nil {
+		return -1, nil, err
+	}
+	if id, err := fsid(fd); err != nil || id != fs.FSID {
+		unix.Close(fd)
+		return -1, nil, ErrGone // another one has its device
+	}
+	return fd, func() { unix.Close(fd) }, nil
+}
+
+// fsid returns f_fsid of statfs(2).
+func fsid(fd int) (uint64, error) {
+	var sfs unix.Statfs_t
+	err := unix.Fstatfs(fd, &sfs)
+	return uint64(uint32(sfs.Fsid.Val[0])) | uint64(uint32(sfs.Fsid.Val[1]))<<32, err
 }
 
 // Decodes tells whether the filesystem's handles say inode and generation.

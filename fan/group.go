@@ -92,14 +92,11 @@ func (g *Group) mark(flags uint, mask uint64, fd int) error {
 // Watch marks the superblock that a mount shows. Errors wrap ErrNotSupported
 // where fanotify cannot watch that kind of filesystem.
 func (g *Group) Watch(m Mount) (uint32, error) {
-	open := openMount
-	if m.Type == "btrfs" && m.Root != "/" {
-		open = openTopLevel
-	}
-	fd, err := open(m)
+	fd, err := openFilesystem(m)
 	if err != nil {
 		return 0, err
 	}
+	through := m
 	if m.Type == "btrfs" {
 		m.Root = "/"
 	}
@@ -109,16 +106,52 @@ func (g *Group) Watch(m Mount) (uint32, error) {
 		return 0, err
 	}
 	if err := g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, g.mask, fd); err != nil {
-		g.Filesystems.remove(index)
+		g.Filesystems.drop(index)
 		return 0, fmt.Errorf("watch %s (%s): %w", m.Mountpoint, m.Type, explainMark(err))
 	}
+	g.Filesystems.Get(index).through = through
 	return index, nil
 }
 
-// Unwatch takes the mark of a filesystem away and forgets it: what is still
+// WatchLoosely is as Watch, but nothing keeps the filesystem alive once it is
+// unmounted: the mark goes with it, and then it cannot be looked up any more.
+func (g *Group) WatchLoosely(m Mount) (uint32, error) {
+	index, err := g.Watch(m)
+	if err != nil {
+		return 0, err
+	}
+	fs := g.Filesystems.Get(index)
+	unix.Close(fs.fd)
+	fs.fd, fs.loose = -1, true
+	return index, nil
+}
+
+// WatchAgain marks what is mounted there, if it is a filesystem that WatchLoosely
+// was told of: that may have been unmounted meanwhile. It reports false if it is
+// another one, which has its device now.
+func (g *Group) WatchAgain(index uint32, m Mount) bool {
+	fd, err := openFilesystem(m)
+	if err != nil {
+		return true // its mounts changed again: there will be another time
+	}
+	defer unix.Close(fd)
+	fs := g.Filesystems.Get(index)
+	if id, err := fsid(fd); err != nil || id != fs.FSID {
+		return false
+	}
+	fs.through = m
+	g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, g.mask, fd) // else there are only calls
+	return true
+}
+
+// Unwatch takes the mark of a filesystem away and lets go of it: what is still
 // queued of it will have no inodes.
 func (g *Group) Unwatch(index uint32) error {
 	fs := g.Filesystems.Get(index)
+	if fs.fd < 0 {
+		g.Filesystems.remove(index)
+		return nil
+	}
 	err := g.mark(unix.FAN_MARK_REMOVE|unix.FAN_MARK_FILESYSTEM, g.mask, fs.fd)
 	g.Filesystems.remove(index)
 	if err != nil {
@@ -132,7 +165,16 @@ func (g *Group) Widen(mask uint64) error {
 	g.mask |= mask
 	for _, index := range g.Filesystems.All() {
 		fs := g.Filesystems.Get(index)
-		if err := g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, mask, fs.fd); err != nil {
+		fd, done, err := g.Filesystems.open(fs)
+		if err != nil && !g.Filesystems.Kept(index) {
+			continue // unmounted, or another one is mounted there
+		}
+		if err != nil {
+			return err
+		}
+		err = g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, mask, fd)
+		done()
+		if err != nil {
 			return fmt.Errorf("watch %s for more: %w", fs.Mount.Mountpoint, explainMark(err))
 		}
 	}

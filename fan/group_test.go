@@ -1,6 +1,7 @@
 package fan
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -910,5 +911,53 @@ func TestProbe(t *testing.T) {
 		if f.Err != nil && f.Without == "" {
 			t.Errorf("a group can be made, and %s is said to be missing: %v", f.Name, f.Err)
 		}
+	}
+}
+
+// What is watched loosely can be looked up, is not kept alive, and is known
+// again; another filesystem in its place is not taken for it.
+func TestWatchLoosely(t *testing.T) {
+	needMounts(t)
+	dir := t.TempDir()
+	mount(t, "none", dir, "tmpfs", 0, "")
+	do(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o700))
+	w := newWitness(t, Options{Mask: Names})
+	m := mountOn(t, dir)
+	before := openFDs(t)
+	index, err := w.WatchLoosely(m)
+	do(t, err)
+	if after := openFDs(t); after != before || w.Filesystems.Kept(index) {
+		t.Errorf("%d descriptors, %d before; kept %v", after, before, w.Filesystems.Kept(index))
+	}
+	touch(t, filepath.Join(dir, "a/b/f"))
+	evs := w.events()
+	if len(evs) != 1 {
+		t.Fatalf("%d events, want 1", len(evs))
+	}
+	parent := w.Filesystems.Inode(&evs[0].Dir)
+	if links, err := w.Filesystems.Lookup(parent, func(Inode) bool { return false }); err != nil || len(links) != 2 || links[0].Name != "b" {
+		t.Errorf("looked up %v, %v", links, err)
+	}
+	if !w.WatchAgain(index, m) {
+		t.Error("it is not the same")
+	}
+
+	// Another one has its place, and perhaps its device.
+	do(t, unix.Unmount(dir, 0))
+	mount(t, "none", dir, "tmpfs", 0, "")
+	if _, err := w.Filesystems.Lookup(parent, func(Inode) bool { return false }); !errors.Is(err, ErrGone) && !errors.Is(err, errMoved) {
+		t.Errorf("looked up in another filesystem: %v", err)
+	}
+	if now := mountOn(t, dir); now.Dev == m.Dev && w.WatchAgain(index, now) {
+		t.Error("another filesystem is the same")
+	} else if now.Dev != m.Dev {
+		t.Logf("device %#x was not given away again at once", m.Dev)
+	}
+	do(t, w.Unwatch(index))
+	if len(w.Filesystems.All()) != 0 || w.Filesystems.Inode(&evs[0].Dir) != (Inode{}) {
+		t.Error("it is still watched")
+	}
+	if h, ok := w.Filesystems.Handle(parent); !ok || !bytes.Equal(h.Bytes, evs[0].Dir.Bytes) {
+		t.Error("what is pending can no longer be named")
 	}
 }

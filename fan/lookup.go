@@ -28,7 +28,12 @@ func (f *Filesystems) Lookup(i Inode, known func(Inode) bool) ([]Link, error) {
 	if fs == nil || !ok {
 		return nil, fmt.Errorf("look up directory %d: %w", i.Ino, ErrGone)
 	}
-	fd, err := unix.OpenByHandleAt(fs.fd, unix.NewFileHandle(h.Type, h.Bytes), unix.O_PATH|unix.O_CLOEXEC)
+	mount, done, err := f.open(fs)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	fd, err := unix.OpenByHandleAt(mount, unix.NewFileHandle(h.Type, h.Bytes), unix.O_PATH|unix.O_CLOEXEC)
 	if errors.Is(err, unix.ESTALE) || errors.Is(err, unix.ENOENT) {
 		return nil, ErrGone
 	}

@@ -1,7 +1,9 @@
 package fan
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sort"
 	"strconv"
 	"strings"
@@ -45,7 +47,20 @@ func (m *Mount) options(name string) []string {
 
 // Mounts reads the mount table of the calling process.
 func Mounts() ([]Mount, error) {
-	infos, err := mountinfo.GetMounts(nil)
+	return mounts(mountinfo.GetMounts(nil))
+}
+
+// MountsOf reads the mount table of a process. Paths begin at its root directory.
+func MountsOf(pid int) ([]Mount, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	defer f.Close()
+	return mounts(mountinfo.GetMountsFromReader(f, nil))
+}
+
+func mounts(infos []*mountinfo.Info, err error) ([]Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)
 	}
@@ -163,18 +178,33 @@ func (t *MountTable) Superblocks() [][]Mount {
 // filesystem on dev. It reports false if no mount shows that path: then the
 // path inside the filesystem is appended.
 func (t *MountTable) Append(dst []byte, dev uint32, inside []byte) ([]byte, bool) {
-	for i := range t.byDev[dev] {
-		m := &t.byDev[dev][i]
-		rest, ok := below(inside, m.Root)
-		if !ok {
-			continue
-		}
-		if m.Mountpoint != "/" {
-			dst = append(dst, m.Mountpoint...)
-		}
-		return append(dst, rest...), true
+	m, rest := t.shows(dev, inside)
+	if m == nil {
+		return append(dst, inside...), false
 	}
-	return append(dst, inside...), false
+	if m.Mountpoint != "/" {
+		dst = append(dst, m.Mountpoint...)
+	}
+	return append(dst, rest...), true
+}
+
+// Shows returns the mount by which Append names a path.
+func (t *MountTable) Shows(dev uint32, inside []byte) (Mount, bool) {
+	m, _ := t.shows(dev, inside)
+	if m == nil {
+		return Mount{}, false
+	}
+	return *m, true
+}
+
+func (t *MountTable) shows(dev uint32, inside []byte) (*Mount, []byte) {
+	list := t.byDev[dev]
+	for i := range list {
+		if rest, ok := below(inside, list[i].Root); ok {
+			return &list[i], rest
+		}
+	}
+	return nil, nil
 }
 
 // On returns the mount that a path is on, whose symbolic links are resolved: the
@@ -233,6 +263,27 @@ func openMount(m Mount) (int, error) {
 	}
 	return fd, nil
 }
+
+// openFilesystem opens a directory of a private mount of a filesystem through
+// which it can be marked.
+func openFilesystem(m Mount) (int, error) {
+	if m.Type == "btrfs" && m.Root != "/" {
+		return openTopLevel(m)
+	}
+	fd, err := openMount(m)
+	if err != nil || m.Type == "btrfs" { // whose subvolumes have devices of their own
+		return fd, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || unix.Major(st.Dev)<<20|unix.Minor(st.Dev) != m.Dev {
+		unix.Close(fd)
+		return -1, fmt.Errorf("open the mount on %s: %w", m.Mountpoint, errMoved)
+	}
+	return fd, nil
+}
+
+// errMoved is wrapped when something else is mounted in a place by now.
+var errMoved = errors.New("another filesystem is there")
 
 // openTopLevel opens the root directory of a btrfs of which only subvolumes are
 // mounted, through a mount that no path leads to: a superblock can be marked

@@ -17,7 +17,7 @@ type Overlay struct {
 	Dev   uint32
 	Upper Inode   // root of the layer that is written to; zero if it has none that is watched
 	Lower []Inode // roots of the others
-	Work  []Inode // where copies and whiteouts are made before they get their names
+	Work  Inode   // workdir: where copies and whiteouts are made before they get their names
 }
 
 // Layers returns the roots of the layers that are watched.
@@ -30,83 +30,89 @@ func (o *Overlay) Layers() []Inode {
 
 // Overlay finds the layers of an overlayfs: overlayfs opens them all when its
 // root directory is read, and these events are what is taken. All other events
-// up to there are dropped, so it is for before the recording. Where the mount
-// options have paths they need not be those of this mount namespace.
+// up to there are dropped, so it is for before the recording.
 func (g *Group) Overlay(m Mount, t *MountTable) (*Overlay, error) {
-	fd, err := openMount(m)
-	if err != nil {
+	if err := g.Reveal("", m); err != nil {
 		return nil, err
-	}
-	defer unix.Close(fd)
-	if _, err := unix.Getdents(fd, make([]byte, 32<<10)); err != nil {
-		return nil, fmt.Errorf("read the directory %s: %w", m.Mountpoint, err)
 	}
 	opened, err := g.opened()
 	if err != nil {
 		return nil, err
 	}
-	o := g.Described(m, t)
+	return g.Layers("", m, t, opened), nil
+}
+
+// Reveal makes overlayfs open the layers of a mount. root is where the root
+// directory is that paths of the mount table begin at, "" for ours.
+func (g *Group) Reveal(root string, m Mount) error {
+	var fd int
+	var err error
+	if root == "" {
+		fd, err = openMount(m)
+	} else { // of another mount namespace no clone can be had
+		fd, err = unix.Open(root+m.Mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("open the overlay on %s: %w", m.Mountpoint, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Getdents(fd, make([]byte, 32<<10)); err != nil {
+		return fmt.Errorf("read the directory %s: %w", m.Mountpoint, err)
+	}
+	return nil
+}
+
+// Layers returns the layers of an overlayfs that were opened for Reveal. Where
+// the mount options have paths they need not be those of this mount namespace,
+// whose table t is.
+func (g *Group) Layers(root string, m Mount, t *MountTable, opened []Inode) *Overlay {
+	o := g.Described(root, m, t)
 	if len(opened) == 0 {
-		return o, nil // somebody else reads it: the layers are not opened again
+		return o // somebody else reads it: the layers are not opened again
 	}
 	upper, hasUpper := m.Option("upperdir")
 	if hasUpper && g.called(opened[0], filepath.Base(unescape(upper))) {
 		o.Upper, opened = opened[0], opened[1:]
 	}
 	o.Lower = opened
-	if len(o.Work) == 0 && o.Upper != (Inode{}) {
+	if o.Work == (Inode{}) && o.Upper != (Inode{}) {
 		o.Work = g.workBeside(&m, t, o.Upper)
 	}
-	return o, nil
+	return o
 }
 
 // Described returns what the options of an overlayfs tell of its layers.
-func (g *Group) Described(m Mount, t *MountTable) *Overlay {
+func (g *Group) Described(root string, m Mount, t *MountTable) *Overlay {
 	o := &Overlay{Dev: m.Dev}
 	if upper, ok := m.Option("upperdir"); ok {
-		o.Upper = g.at(t, unescape(upper))
+		o.Upper = g.at(root, t, unescape(upper))
 	}
 	for _, key := range []string{"lowerdir", "lowerdir+", "datadir+"} {
 		for _, text := range m.options(key) {
 			for _, dir := range layers(text) {
-				if i := g.at(t, unescape(dir)); i != (Inode{}) {
+				if i := g.at(root, t, unescape(dir)); i != (Inode{}) {
 					o.Lower = append(o.Lower, i)
 				}
 			}
 		}
 	}
 	if work, ok := m.Option("workdir"); ok {
-		o.Work = g.work(t, unescape(work))
+		o.Work = g.at(root, t, unescape(work))
 	}
 	return o
 }
 
-// work returns the directories that overlayfs makes in its workdir.
-func (g *Group) work(t *MountTable, dir string) []Inode {
-	var found []Inode
-	for _, name := range []string{"work", "index"} {
-		if i := g.at(t, filepath.Join(dir, name)); i != (Inode{}) {
-			found = append(found, i)
-		}
-	}
-	return found
-}
-
-// workBeside finds the workdir that is given relative to the same directory,
-// which nobody knows, as the upperdir is.
-func (g *Group) workBeside(m *Mount, t *MountTable, upper Inode) []Inode {
+// workBeside finds the workdir by where the upper layer is: the options say
+// where one is from the other, though perhaps in paths that lead nowhere here.
+func (g *Group) workBeside(m *Mount, t *MountTable, upper Inode) Inode {
 	up, _ := m.Option("upperdir")
 	work, ok := m.Option("workdir")
-	up, work = filepath.Clean(unescape(up)), unescape(work)
-	if !ok || filepath.IsAbs(work) || filepath.IsAbs(up) {
-		return nil
+	path, found := g.pathOf(t, upper)
+	rel, err := filepath.Rel(unescape(up), unescape(work))
+	if !ok || !found || err != nil {
+		return Inode{}
 	}
-	path, ok := g.pathOf(t, upper)
-	base, cut := strings.CutSuffix(path, "/"+up)
-	if !ok || !cut {
-		return nil
-	}
-	return g.work(t, filepath.Join(base, work))
+	return g.at("", t, filepath.Join(path, rel))
 }
 
 // opened returns the directories that this process opened since the last
@@ -173,23 +179,28 @@ func (g *Group) pathOf(t *MountTable, i Inode) (string, bool) {
 
 // at returns the directory that an absolute path leads to, zero if there is
 // none that is watched.
-func (g *Group) at(t *MountTable, path string) Inode {
+func (g *Group) at(root string, t *MountTable, path string) Inode {
 	if !filepath.IsAbs(path) {
 		return Inode{}
 	}
-	path, err := filepath.EvalSymlinks(path)
+	path = root + path
+	h, _, err := unix.NameToHandleAt(unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	var st unix.Stat_t
+	if err == nil {
+		err = unix.Stat(path, &st)
+	}
 	if err != nil {
 		return Inode{}
 	}
-	m, ok := t.On([]byte(path))
-	if !ok || g.Filesystems.ByDev(m.Dev) == 0 {
-		return Inode{}
+	index := g.Filesystems.ByDev(unix.Major(st.Dev)<<20 | unix.Minor(st.Dev))
+	if index == 0 && root == "" {
+		// btrfs: each subvolume has another device than the superblock.
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			m, _ := t.On([]byte(real))
+			index = g.Filesystems.ByDev(m.Dev)
+		}
 	}
-	h, _, err := unix.NameToHandleAt(unix.AT_FDCWD, path, 0)
-	if err != nil {
-		return Inode{}
-	}
-	return g.Filesystems.inode(g.Filesystems.ByDev(m.Dev), h.Type(), h.Bytes())
+	return g.Filesystems.inode(index, h.Type(), h.Bytes())
 }
 
 // layers cuts a list of directories at its colons, but for those after a

@@ -85,7 +85,7 @@ func TestOverlay(t *testing.T) {
 				want.Upper = inode("upper")
 			}
 			if c.works {
-				want.Work = []Inode{inode("work/work")}
+				want.Work = inode("work")
 			}
 			got, err := w.Overlay(mountOn(t, at("merged")), table)
 			do(t, err)
@@ -95,7 +95,7 @@ func TestOverlay(t *testing.T) {
 			if !c.byOptions {
 				want = &Overlay{Dev: want.Dev}
 			}
-			if diff := cmp.Diff(want, w.Described(mountOn(t, at("merged")), table)); diff != "" {
+			if diff := cmp.Diff(want, w.Described("", mountOn(t, at("merged")), table)); diff != "" {
 				t.Errorf("by options (-want +got):\n%s", diff)
 			}
 			if w.Hidden(inode("upper")) || !w.Hidden(Inode{Ino: 1 << 40, FS: 1}) {

@@ -153,6 +153,7 @@ type Superblock struct {
 	Mount   Mount // the one to watch it through
 	Pseudo  bool  // holds only objects of the kernel: not watched, and nothing is lost
 	Decodes bool  // its file handles say inode and generation
+	Layers  int   // overlayfs: so many layers are on filesystems that are watched
 	Err     error // why it cannot be watched
 }
 
@@ -169,15 +170,24 @@ func Survey() ([]Superblock, error) {
 		return nil, err
 	}
 	var all []Superblock
-	for _, shown := range NewMountTable(mounts).Superblocks() {
+	table := NewMountTable(mounts)
+	for _, shown := range table.Superblocks() {
 		s := Superblock{Mount: shown[0], Pseudo: Pseudo(shown[0].Type)}
-		if !s.Pseudo {
+		if !s.Pseudo && s.Mount.Type != "overlay" {
 			var index uint32
 			if index, s.Err = g.Watch(s.Mount); s.Err == nil {
 				s.Decodes = g.Filesystems.Get(index).Decodes()
 			}
 		}
 		all = append(all, s)
+	}
+	for i := range all { // once every layer that can be is watched
+		if s := &all[i]; s.Mount.Type == "overlay" {
+			var o *Overlay
+			if o, s.Err = g.Overlay(s.Mount, table); s.Err == nil {
+				s.Layers = len(o.Layers())
+			}
+		}
 	}
 	return all, nil
 }

@@ -17,11 +17,12 @@ type Process struct {
 	Exited  bool
 	Exit    int64 // time of the exit record
 	Status  uint32
-	Freed   int64 // the kernel forgot it then; 0 if it has not
-	Last    int64 // time of its last record
-	Alone   bool  // at its last record it had one thread
-	Replies int64 // time of the last record that was made while it was alone
-	Layered bool  // it used an overlay of filesystems; set by whoever learns it
+	Freed   int64  // the kernel forgot it then; 0 if it has not
+	Last    int64  // time of its last record
+	Alone   bool   // at its last record it had one thread
+	Replies int64  // time of the last record that was made while it was alone
+	Layered bool   // it used an overlay of filesystems; set by whoever learns it
+	MountNS uint32 // inode number of its mount namespace, 0 for the recorder's; likewise
 
 	Went int64  // time of its last released chdir while it had several threads
 	Goer uint32 // the thread that went

@@ -121,9 +121,14 @@ func diagnoseFilesystems() []finding {
 			f.state = degraded
 			f.reason = fmt.Sprintf("%s: %s; call records tell of it: opens with the path walked in the kernel, the rest by the text given",
 				s.Mount.Type, s.Reason())
+		case s.Mount.Type == "overlay" && s.Layers > 0:
+			f.reason = fmt.Sprintf("overlay: told of by call records and the events in its layers, %d of which are watched", s.Layers)
+		case s.Mount.Type == "overlay":
+			f.state = degraded
+			f.reason = "overlay: no layer of it can be watched; call records tell of it, names by the text given"
 		case !s.Decodes:
 			f.state = degraded
-			f.reason = s.Mount.Type + ": watched by fanotify; its handles say no inode, so calls are matched by name"
+			f.reason = s.Mount.Type + ": its handles say no inode; call records tell of it, names by the text given"
 		}
 		found = append(found, f)
 	}

@@ -218,6 +218,8 @@ static void run(void)
 		OP("fchdir") { check(fd = open(a[0], O_PATH), a[0]); check(fchdir(fd), a[0]); close(fd); }
 		OP("chroot") check(chroot(a[0]), a[0]);
 		OP("mount") check(mount("none", a[0], a[1], 0, 0), a[0]);
+		OP("mountdata") check(mount("none", a[0], a[1], 0, a[2]), a[0]);
+		OP("pivot") check(syscall(SYS_pivot_root, a[0], a[1]), a[0]);
 		OP("bindmount") check(mount(a[0], a[1], 0, MS_BIND, 0), a[0]);
 		OP("umount") check(umount(a[0]), a[0]);
 		OP("unshare") check(unshare(CLONE_NEWNS), "unshare") , check(mount("none", "/", 0, MS_REC | MS_PRIVATE, 0), "private");
