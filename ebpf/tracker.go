@@ -1,8 +1,10 @@
 package ebpf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -223,13 +225,13 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	targets, subvolumes := btrfsTypes(types)
 	opts.Programs.ExtraRelocationTargets = targets
 	t.subvols = subvolumes
-	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
+	coll, err := loadHalves(spec, opts)
 	if err != nil && t.without == nil {
 		if t.without = lacking(); len(t.without) > 0 {
 			if err := doWithout(spec, t.without); err != nil {
 				return err
 			}
-			coll, err = ebpf.NewCollectionWithOptions(spec, opts)
+			coll, err = loadHalves(spec, opts)
 		}
 	}
 	if err != nil {
@@ -246,6 +248,49 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 		t.links = append(t.links, l)
 	}
 	return nil
+}
+
+// loadHalves loads the maps and then the programs, on two processors: most of
+// the time that a recording takes to start is that of the verifier.
+func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.Collection, error) {
+	half := *spec
+	half.Programs = nil
+	all, err := ebpf.NewCollectionWithOptions(&half, opts)
+	if err != nil {
+		return nil, err
+	}
+	opts.MapReplacements = all.Maps
+	// The two that take longest are apart.
+	first := map[string]bool{trackerProgOnSysExit: true, trackerProgOnSubmit: true, trackerProgOnExit: true}
+	var halves [2]*ebpf.Collection
+	var errs [2]error
+	var wait sync.WaitGroup
+	for i := range halves {
+		half := *spec
+		half.Programs = map[string]*ebpf.ProgramSpec{}
+		for name, prog := range spec.Programs {
+			if first[name] == (i == 0) {
+				half.Programs[name] = prog
+			}
+		}
+		wait.Go(func() { halves[i], errs[i] = ebpf.NewCollectionWithOptions(&half, opts) })
+	}
+	wait.Wait()
+	all.Programs = map[string]*ebpf.Program{}
+	for _, half := range halves {
+		if half == nil {
+			continue
+		}
+		for name := range half.Programs {
+			all.Programs[name] = half.DetachProgram(name)
+		}
+		half.Close()
+	}
+	if err := cmp.Or(errs[0], errs[1]); err != nil {
+		all.Close()
+		return nil, err
+	}
+	return all, nil
 }
 
 // Rings tells whether there are records of what is done by io_uring.
