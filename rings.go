@@ -163,7 +163,7 @@ func (j *joiner) fitting(c *call, sure bool) int32 {
 			continue
 		}
 		claimed := bits&^(e.claimed|e.maybe) == 0
-		if score := j.scoreRing(c, e); score > 0 || !sure && !claimed {
+		if score := j.scoreRing(c, e); score > 0 || score == 0 && !sure && !claimed && j.opens(c, e) {
 			b.consider(int32(i), score, claimed)
 		}
 	}
@@ -257,6 +257,24 @@ func (j *joiner) scoreRing(c *call, e *event) int {
 	return 1 + max(j.scoreDir(c, e, text, 1, e.dir), 0)
 }
 
+// opens tells whether the text of an open leads to the file of an event as it is
+// now: through a symbolic link, as the name is another. Of what is no open it
+// knows nothing.
+func (j *joiner) opens(c *call, e *event) bool {
+	if c.op != ebpf.OpOpen {
+		return true
+	}
+	path, ok := j.appendFile(j.path[2][:0], &c.file[1])
+	j.path[2] = path
+	if !ok {
+		return false
+	}
+	path = append(append(path, '/'), bytes.TrimLeft(j.now.get(c.text[0]), "/")...)
+	j.path[2] = path
+	to, ok := j.lead(c.proc.Root, path)
+	return ok && to == e.target
+}
+
 // matchSlot finds the event of an open of which only the text is known; sure:
 // only by its name.
 func (j *joiner) matchSlot(c *call, sure bool) {
@@ -279,7 +297,7 @@ func (j *joiner) searchSlot(c *call, sure bool) best {
 		}
 		claimed := (e.claimed|e.maybe)&bitOpen != 0
 		score := j.scoreRing(c, e)
-		if score < 0 || score == 0 && (sure || claimed) {
+		if score < 0 || score == 0 && (sure || claimed || !j.opens(c, e)) {
 			continue
 		}
 		any.consider(int32(i), score, claimed)
