@@ -1,6 +1,7 @@
 package fanrec
 
 import (
+	"math"
 	"slices"
 
 	"fanrec/ebpf"
@@ -153,6 +154,9 @@ func (j *joiner) since(o *op) (at int64, thread uint32, movable bool) {
 		return 0, 0, false
 	}
 	c := &j.now.calls[o.i]
+	if c.maybe && c.op != ebpf.OpOpen {
+		return math.MaxInt64, c.TID, false // it is not even known which file it was
+	}
 	return c.prev, c.TID, c.event >= 0 && (!j.maker(c) || c.op == ebpf.OpOpen && !c.made)
 }
 
@@ -199,7 +203,7 @@ func (j *joiner) moveOne(limit int64) bool {
 			if u.before != u.after && c.is == u.after && j.moveBack(i, u.place, u.after, true) {
 				return true
 			}
-			if !u.any && c.is != u.before && (j.moveBack(i, u.place, u.before, false) ||
+			if !u.any && c.is != u.before && (j.moveOther(i, u, c.is) || j.moveBack(i, u.place, u.before, false) ||
 				complete && (j.bringForward(i, u, c.is) || j.moveFree(i, u.place, u.before))) {
 				return true
 			}
@@ -239,6 +243,31 @@ func (j *joiner) moveBack(i int, place uint64, file fan.Inode, used bool) bool {
 		}
 	}
 	return to >= 0 && used && j.moveOp(i, to, since)
+}
+
+// moveOther moves the op that took a name away from what an op needs in front of
+// the one that gave it that, if its own place is less certain: it was merged into
+// an earlier event, and a rename had replaced what it made.
+func (j *joiner) moveOther(i int, need use, is fan.Inode) bool {
+	other := -1
+	for k := i - 1; k >= 0 && j.effort > 0; k-- {
+		for _, u := range j.usesWhile(&j.ops[k]) {
+			switch {
+			case u.place != need.place || u.before == u.after:
+			case other < 0:
+				if _, _, movable := j.since(&j.ops[k]); u.after != is || !movable {
+					return false
+				}
+				other = k
+			case u.after == need.before && u.any:
+				since, _, _ := j.since(&j.ops[other])
+				return j.moveOp(other, k, since)
+			default:
+				return false
+			}
+		}
+	}
+	return false
 }
 
 // moveFree moves an op in front of the one that made a file under the name: the

@@ -79,10 +79,14 @@ func (j *joiner) build() {
 	for n := range j.now.events[:j.sealed] {
 		e, i := &j.now.events[n], int32(n)
 		e.nextTarget, e.nextName, e.nextBirth = -1, -1, -1
-		if e.mask&bitCreate != 0 {
+		e.gone = e.seq
+		if e.mask&(bitCreate|bitDelete|bitRename) != 0 {
 			if last := j.births.add(targetHash(0, e.target), i); last >= 0 {
 				j.now.events[last].nextBirth = i
 			}
+		}
+		if e.mask&bitRename != 0 {
+			j.outlived(e)
 		}
 		if e.outside {
 			continue
@@ -99,6 +103,24 @@ func (j *joiner) build() {
 		if e.mask&(bitCreate|bitDelete|bitRename|bitOpenExec) != 0 {
 			if last := j.names.add(nameHash(uint64(e.pid), j.now.get(e.name)), i); last >= 0 {
 				j.now.events[last].nextName = i
+			}
+		}
+	}
+}
+
+// outlived notes that a file was renamed after an event that its removal was
+// merged into, or back to a name that it had been renamed from.
+func (j *joiner) outlived(o *event) {
+	for i := j.births.first(targetHash(0, o.target)); i >= 0; i = j.now.events[i].nextBirth {
+		e := &j.now.events[i]
+		switch {
+		case e.target != o.target || e == o:
+		case e.mask&bitDelete != 0:
+			e.gone = o.seq
+		case e.mask&bitRename != 0 && e.dir == o.newDir && bytes.Equal(j.now.get(e.name), j.now.get(o.to)):
+			e.linked = true
+			if e.newDir == o.dir && bytes.Equal(j.now.get(e.to), j.now.get(o.name)) {
+				o.linked = true // to and fro
 			}
 		}
 	}
@@ -251,6 +273,18 @@ func (b *best) consider(i int32, score int, claimed bool) {
 	}
 }
 
+// merge considers what another search found, as later in the queue.
+func (b *best) merge(o *best) {
+	if o.count > 0 {
+		n := b.count
+		b.consider(o.event, o.score, !o.free)
+		if b.count == n+1 || n == 0 {
+			b.count += o.count - 1
+		}
+	}
+	*o = best{}
+}
+
 // certain tells whether a call must have made the event or been merged into it:
 // there was no other, or it is the earliest, nobody else made it, and no other
 // thread can be about to say that it did.
@@ -291,7 +325,7 @@ func (j *joiner) searchOpen(c *call) best {
 			continue
 		}
 		same := e.dir == (fan.Inode{}) || e.dir == f.parent && bytes.Equal(j.now.get(e.name), j.now.get(f.name))
-		if e.mask&bitOpen == 0 || e.seq < merged || !e.possible(c.proc, c.Time, c.prev) {
+		if e.mask&bitOpen == 0 || same && e.seq < merged || !e.possible(c.proc, c.Time, c.prev) {
 			continue
 		}
 		if first < 0 {
@@ -322,8 +356,11 @@ func (j *joiner) searchOpen(c *call) best {
 	if moving {
 		b.count, b.first = b.count+1, first
 	}
-	if renamed < 0 || renamed > b.event {
+	if renamed < 0 || renamed > b.event && (b.free || !j.renamedSince(&j.now.events[renamed], f, c.prev)) {
 		return b
+	}
+	if renamed > b.event {
+		return best{event: renamed, first: first, count: 2, free: true}
 	}
 	if e := &j.now.events[b.event]; (e.claimed|e.maybe)&bitOpen != 0 {
 		return b
@@ -523,6 +560,8 @@ func (j *joiner) matchName(c *call, sure bool) {
 
 func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) best {
 	var b best
+	late := best{} // of removals that were merged into earlier events
+	lateGone := uint64(0)
 	for i := j.names.first(nameHash(uint64(c.ID.TGID), name)); i >= 0; i = j.now.events[i].nextName {
 		e := &j.now.events[i]
 		if e.pid != c.ID.TGID || e.mask&bit == 0 || !bytes.Equal(j.now.get(e.name), name) {
@@ -536,11 +575,22 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 			continue // another thread's
 		}
 		claimed := (e.claimed|e.maybe)&bit != 0
+		if bit == bitDelete && e.gone != e.seq && !e.linked {
+			if late.count == 0 || score > late.score || score == late.score && !late.free && !claimed {
+				lateGone = e.gone
+			}
+			late.consider(i, score, claimed)
+			continue
+		}
+		if late.count > 0 && late.free && e.seq > lateGone {
+			b.merge(&late)
+		}
 		b.consider(i, score, claimed)
 		if perfect := sameDir; !claimed && c.Flags&ebpf.Alone != 0 && (score == perfect && bit != bitRename || score == 2*perfect) {
 			break // no later one is better
 		}
 	}
+	b.merge(&late)
 	return b
 }
 
@@ -576,7 +626,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	}
 	// A new inode is made once, and a name is removed once: only a link can
 	// come back to both.
-	taken := (e.claimed | e.maybe) & bit
+	taken := e.claimed & bit
 	if c.op == ebpf.OpSymlink && e.mask&bitOpen != 0 || bit == bitCreate && c.op != ebpf.OpLink && taken != 0 || bit == bitDelete && taken != 0 && !e.linked {
 		return -1
 	}
@@ -592,7 +642,7 @@ func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
 	s := j.scoreDir(c, e, to, 1, e.newDir)
 	// The same rename again is rare, as somebody must undo it; a rename of a
 	// name to itself, or to another of the same file, makes no event.
-	if s < 0 || taken != 0 && score+s < 2*sameDir {
+	if s < 0 || taken != 0 && (score+s < 2*sameDir || !e.linked) {
 		return -1
 	}
 	return score + s

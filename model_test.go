@@ -15,7 +15,7 @@ type draws struct {
 	t *rapid.T
 }
 
-var ints = func() (g [128]*rapid.Generator[int]) {
+var ints = func() (g [256]*rapid.Generator[int]) {
 	for n := range g {
 		g[n] = rapid.IntRange(0, n)
 	}
@@ -202,11 +202,73 @@ func (m *model) fair(t *simThread, st step) bool {
 // -short has fewer. -rapid.checks=N tries N new ones.
 const modelChecks = 100_000
 
-func TestModel(t *testing.T) {
+// crowd is a history of many processes that use few names at once.
+func (m *model) crowd(d draws) {
+	m.sim.jitter = d.oneIn(4)
+	for range 1 + d.n(4) {
+		m.do(step{who: 0, op: doFork, n: everyInstant})
+	}
+	step := rapid.Custom(func(t *rapid.T) bool {
+		m.crowdStep(draws{t})
+		return true
+	})
+	for range 10 + d.n(20) {
+		step.Draw(d.t, "")
+	}
+	m.finish()
+}
+
+func (m *model) crowdStep(d draws) {
+	if d.oneIn(12) {
+		m.do(step{who: -1, n: d.n(20)})
+		return
+	}
+	who := d.n(len(m.sim.threads))
+	if who == 1 { // it is not of the tree
+		return
+	}
+	if m.sim.threads[who].busy {
+		m.do(step{who: who, n: 1 + d.n(4)})
+		return
+	}
+	name := func() string { return "/" + simNames[d.n(3)] + "1" }
+	st := step{who: who, a: name(), n: everyInstant}
+	if d.oneIn(3) {
+		st.n = 1 + d.n(3)
+	}
+	switch d.n(6) {
+	case 0, 1:
+		st.op, st.mode = doOpen, openCreate|openWrite
+	case 2:
+		st.op, st.mode = doOpen, openRead
+	case 3, 4:
+		st.op, st.b = doRename, name()
+	case 5:
+		st.op = doUnlink
+	}
+	m.do(st)
+}
+
+// TestCrowd is TestModel with few names and many who use them. Of a thousand such
+// histories one still does not come out right (docs/todo.md), so it only runs if
+// it is asked for: -rapid.checks=N.
+func TestCrowd(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		n := modelChecks
+		t.Skip("asked for by -rapid.checks=N")
+	}
+	tryHistories(t, 3000, (*model).crowd)
+}
+
+func TestModel(t *testing.T) {
+	tryHistories(t, modelChecks, (*model).history)
+}
+
+// tryHistories tries so many histories, always the same ones; -short has fewer.
+func tryHistories(t *testing.T, checks int, history func(*model, draws)) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		n := checks
 		if testing.Short() {
-			n = 2000
+			n /= 50
 		}
 		seed := flag.Lookup("rapid.seed")
 		f.Value.Set(fmt.Sprint(n))
@@ -219,7 +281,7 @@ func TestModel(t *testing.T) {
 	flag.Set("rapid.shrinktime", "0s")
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel()
-		m.history(draws{t})
+		history(m, draws{t})
 		if err := m.verdict(); err != nil {
 			t.Fatalf("%v\n%s", err, m.shrink().story())
 		}

@@ -99,7 +99,7 @@ func (j *joiner) noteUsed(f *file, at int64, seq uint64) {
 		}
 		for i := j.births.first(targetHash(0, self)); i >= 0; i = j.now.events[i].nextBirth {
 			e := &j.now.events[i]
-			if e.target != self || at < e.floor {
+			if e.target != self || at < e.floor || e.mask&bitCreate == 0 {
 				continue
 			}
 			// Of a file only if it is that name that was used, and not before.

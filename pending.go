@@ -46,6 +46,7 @@ type event struct {
 	awaited uint64            // the last round of decide in which a call that it may belong to had to wait
 	owner   *proctree.Process // whose call or exec is in it
 	over    int64             // the last call that was found in it returned then
+	gone    uint64            // place in the queue behind which its DELETE, if it has one, was done
 	late    int64             // the last open that may be in it returned then
 	mixed   bool              // opens of several threads may be in it
 	made    bool              // the call that made the file is in it
