@@ -288,6 +288,9 @@ func (j *joiner) matchMade(c *call) {
 // then paths from the root of the upper layer.
 func (j *joiner) through(c *call) {
 	c.over = -1
+	for q := c.proc; j.foreign && c.proc.MountNS == 0 && q != nil; q = j.tree.Find(q.Parent) {
+		c.proc.MountNS = q.MountNS // its fork may have been told of before its parent's call
+	}
 	first, end := 0, 1
 	switch c.op {
 	case ebpf.OpMkdir, ebpf.OpMknod, ebpf.OpBind, ebpf.OpUnlink, ebpf.OpRmdir:
