@@ -106,7 +106,7 @@ func (j *joiner) decide(all bool) {
 		e := &j.now.events[choice]
 		c.first = choice == c.event && e.maybes == 1 && c.Flags&ebpf.Alone != 0 && e.anchor == 0 && e.mask&(bitOpenExec|bitCreate) == 0
 		c.event = choice
-		c.made = c.op != ebpf.OpOpen && e.maybe&bitCreate != 0 && (c.op != ebpf.OpLink || e.comesFirst(c))
+		c.made = c.makes() && e.maybe&bitCreate != 0 && (c.op != ebpf.OpLink || e.comesFirst(c))
 		e.claimed |= e.maybe
 		at := c.Time
 		if e.mixed {
@@ -114,6 +114,16 @@ func (j *joiner) decide(all bool) {
 		}
 		e.seen(at, c.TID)
 	}
+}
+
+// makes tells whether a call makes a name and does nothing else. What removes it
+// again may be in the same event.
+func (c *call) makes() bool {
+	switch c.op {
+	case ebpf.OpMkdir, ebpf.OpMknod, ebpf.OpBind, ebpf.OpLink, ebpf.OpSymlink:
+		return true
+	}
+	return false
 }
 
 // rivals calls fn for the events that a call of which it is not certain may be in.

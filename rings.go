@@ -243,8 +243,16 @@ func (j *joiner) scoreRing(c *call, e *event) int {
 		return j.scoreName(c, e, j.bitsOf(c, e), dir, side)
 	case e.mask&bitOpenExec != 0:
 		return -1
-	case e.dir == (fan.Inode{}) || !same:
-		return 0 // a directory, or behind a symbolic link
+	case e.mask&bitDir != 0 && c.flags&(unix.O_CREAT|unix.O_ACCMODE) != 0, e.mask&bitDir == 0 && c.flags&unix.O_DIRECTORY != 0:
+		return -1
+	case e.dir == (fan.Inode{}):
+		score := 0
+		j.places(e.target, e, name, func(parent fan.Inode) {
+			score = max(score, 1+max(j.scoreDir(c, e, text, 1, parent), 0))
+		})
+		return score
+	case !same:
+		return 0 // behind a symbolic link
 	}
 	return 1 + max(j.scoreDir(c, e, text, 1, e.dir), 0)
 }
@@ -252,18 +260,75 @@ func (j *joiner) scoreRing(c *call, e *event) int {
 // matchSlot finds the event of an open of which only the text is known; sure:
 // only by its name.
 func (j *joiner) matchSlot(c *call, sure bool) {
-	var b best
+	b := j.searchSlot(c, sure)
+	if b.score < 1+sameDir && j.askLeads(c) {
+		b = j.searchSlot(c, sure)
+	}
+	if b.count > 0 {
+		j.claimSlot(c, b.event, b.certain(&c.Header))
+	}
+}
+
+func (j *joiner) searchSlot(c *call, sure bool) best {
+	_, name := last(j.now.get(c.text[0]))
+	var meant, any best
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
 		if e.pid != c.ID.TGID || e.outside || e.mask&bitOpen == 0 || !e.possible(c.proc, c.Time, c.prev) {
 			continue
 		}
 		claimed := (e.claimed|e.maybe)&bitOpen != 0
-		if score := j.scoreRing(c, e); score > 0 || !sure && !claimed {
-			b.consider(int32(i), score, claimed)
+		score := j.scoreRing(c, e)
+		if score < 0 || score == 0 && (sure || claimed) {
+			continue
+		}
+		any.consider(int32(i), score, claimed)
+		there, made := j.meant(e, name)
+		switch {
+		case there:
+			// It is open to be merged into, however many opens are in it.
+			meant.consider(int32(i), 2*score+1, false)
+		case !made && c.flags&unix.O_CREAT != 0:
+			meant.consider(int32(i), 2*score, claimed)
 		}
 	}
-	if b.count > 0 {
-		j.claimSlot(c, b.event, b.certain(&c.Header))
+	if meant.count == 0 || any.score > meant.score/2 {
+		return any
 	}
+	meant.score /= 2
+	return meant
+}
+
+// meant tells whether a name meant the file of an event, and whether that had
+// been made, when the calls had returned that have their events by now. Calls are
+// matched in the order of time.
+func (j *joiner) meant(e *event, name []byte) (there, made bool) {
+	there, made = true, true
+	first := true
+	any := e.dir == (fan.Inode{}) // it is a directory itself
+	come := func(told bool) {
+		there = told || there && !first
+		first = false
+	}
+	for i := range j.now.events[:j.sealed] {
+		o := &j.now.events[i]
+		if o.target != e.target || o.pid != e.pid || o.mask&(bitCreate|bitDelete|bitRename) == 0 {
+			continue
+		}
+		told := o.claimed | o.maybe
+		if o.mask&bitRename != 0 && (any || o.newDir == e.dir) && bytes.Equal(j.now.get(o.to), name) {
+			come(told&bitRename != 0)
+		}
+		if !any && o.dir != e.dir || !bytes.Equal(j.now.get(o.name), name) {
+			continue
+		}
+		if o.mask&bitCreate != 0 {
+			come(told&bitCreate != 0)
+			made = made && told&bitCreate != 0
+		}
+		if told&(bitDelete|bitRename) != 0 {
+			there, first = false, false
+		}
+	}
+	return there, made
 }

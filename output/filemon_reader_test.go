@@ -162,44 +162,45 @@ C 2 /
 
 func TestFilemonReaderErrors(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":                {"", `line 1: malformed log: no line "# filemon version "`},
-		"something else":       {"#!/bin/sh\n", `line 1: malformed log: not a line "# filemon version ": "#!/bin/sh"`},
-		"version 6":            {"# filemon version 6\n", `line 1: malformed log: neither version 4 nor 5: "# filemon version 6"`},
-		"no target":            {"# filemon version 5\n# Target pid \n", `line 2: malformed log: no process id: "# Target pid "`},
-		"start without micro":  {"# filemon version 5\n# Target pid 1\n# Start 17.\nV 5\n", "line 3: malformed log: not a time"},
-		"no V":                 {"# filemon version 5\n# Target pid 1\n# Start 17.000000\nR 1 /a\n", `line 4: malformed log: not a line "V ": "R 1 /a"`},
-		"another V":            {"# filemon version 5\n# Target pid 1\nV 4\n", `line 3: malformed log: another version`},
-		"only the first line":  {"# filemon version 5\n", `line 2: malformed log: no line "# Target pid "`},
-		"cut in the header":    {"# filemon ver", `line 1: malformed log: the last line has no newline`},
-		"blank line":           {head5 + "\n" + foot5, `line 5: malformed log: an empty line`},
-		"NUL":                  {head5 + "R 2 /a\x00\n" + foot5, `line 5: malformed log: a NUL`},
-		"no record":            {head5 + "hello\n" + foot5, `line 5: malformed log: not a record: "hello"`},
-		"no path":              {head5 + "W 2\n" + foot5, `line 5: malformed log: nothing after the process id: "W 2"`},
-		"empty path":           {head5 + "W 2 \n" + foot5, `line 5: malformed log: nothing after the process id: "W 2 "`},
-		"no pid":               {head5 + "R /a b\n" + foot5, `line 5: malformed log: no process id: "R /a b"`},
-		"pid 0":                {head5 + "R 0 /a\n" + foot5, `line 5: malformed log: no process id: "R 0 /a"`},
-		"pid too large":        {head5 + "R 4294967296 /a\n" + foot5, `line 5: malformed log: no process id`},
-		"letter":               {head5 + "B 2 /a\n" + foot5, `line 5: malformed log: unknown letter: "B 2 /a"`},
-		"no child":             {head5 + "F 2 x\n" + foot5, `line 5: malformed log: no process id: "F 2 x"`},
-		"exit of version 4":    {head5 + "X 2 0\n" + foot5, `line 5: malformed log: exit status of another version than 5: "X 2 0"`},
-		"exit, three numbers":  {head5 + "X 2 0 0 0\n" + foot5, `line 5: malformed log: no exit status`},
-		"rename, bare":         {head5 + "M 2 /a /b\n" + foot5, `line 5: malformed log: not two names in quotes: "M 2 /a /b"`},
-		"rename, one name":     {head5 + "M 2 '/a'\n" + foot5, `line 5: malformed log: not two names in quotes`},
-		"rename, one quote":    {head5 + "M 2 '\n" + foot5, `line 5: malformed log: not two names in quotes`},
-		"rename, empty name":   {head5 + "M 2 '' '/a'\n" + foot5, `line 5: malformed log: an empty name`},
-		"rename, two readings": {head5 + "M 2 '/a' '/b' '/c'\n" + foot5, `line 5: malformed log: names that cannot be told apart`},
-		"rename, overlapping":  {head5 + "M 2 '/a' ' '/b'\n" + foot5, `line 5: malformed log: names that cannot be told apart`},
-		"rename, other D":      {head5 + "M 2 '/a' 'b' '/c'\nD 2 /a\nW 2 /c\n" + foot5, `line 5: malformed log: names that cannot be told apart`},
-		"link, no W":           {head5 + "# L 2 '/a b' '/c'\n" + foot5, `line 5: malformed log: a link in a comment, and no W of it in the next line: "# L 2 '/a b' '/c'"`},
-		"link, wrong W":        {head5 + "# L 2 '/a b' '/c'\nW 2 /d\n" + foot5, `line 5: malformed log: a link in a comment`},
-		"link, unclosed":       {head5 + "# L 2 '/a b' '/cx\nW 2 /c\n" + foot5, `line 5: malformed log: a link in a comment`},
-		"cut":                  {head5 + "R 2 /a\nR 2 /b", `line 6: malformed log: the last line has no newline`},
-		"cut in a rename":      {head5 + "M 2 '/a b' '/c'\nD 2 /a", `line 6: malformed log: the last line has no newline`},
-		"more after":           {head5 + foot5 + "R 2 /a\n", `line 7: malformed log: after # Bye bye: "R 2 /a"`},
-		"in the footer":        {head5 + "# Stop 1.000000\nR 2 /a\n# Bye bye\n", `line 6: malformed log: after # Stop: "R 2 /a"`},
-		"two footers":          {head5 + foot5 + "# Bye bye\n", `line 7: malformed log: after # Bye bye`},
-		"stop":                 {head5 + "# Stop never\n", `line 5: malformed log: not a time of seconds and microseconds: "# Stop never"`},
-		"poisoned, yet ended":  {head5 + "R 2\n" + foot5, `line 7: malformed log: # Bye bye in a log that says it is incomplete`},
+		"empty":                 {"", `line 1: malformed log: no line "# filemon version "`},
+		"something else":        {"#!/bin/sh\n", `line 1: malformed log: not a line "# filemon version ": "#!/bin/sh"`},
+		"version 6":             {"# filemon version 6\n", `line 1: malformed log: neither version 4 nor 5: "# filemon version 6"`},
+		"no target":             {"# filemon version 5\n# Target pid \n", `line 2: malformed log: no process id: "# Target pid "`},
+		"start without micro":   {"# filemon version 5\n# Target pid 1\n# Start 17.\nV 5\n", "line 3: malformed log: not a time"},
+		"no V":                  {"# filemon version 5\n# Target pid 1\n# Start 17.000000\nR 1 /a\n", `line 4: malformed log: not a line "V ": "R 1 /a"`},
+		"another V":             {"# filemon version 5\n# Target pid 1\nV 4\n", `line 3: malformed log: another version`},
+		"only the first line":   {"# filemon version 5\n", `line 2: malformed log: no line "# Target pid "`},
+		"cut in the header":     {"# filemon ver", `line 1: malformed log: the last line has no newline`},
+		"blank line":            {head5 + "\n" + foot5, `line 5: malformed log: an empty line`},
+		"NUL":                   {head5 + "R 2 /a\x00\n" + foot5, `line 5: malformed log: a NUL`},
+		"no record":             {head5 + "hello\n" + foot5, `line 5: malformed log: not a record: "hello"`},
+		"no path":               {head5 + "W 2\n" + foot5, `line 5: malformed log: nothing after the process id: "W 2"`},
+		"empty path":            {head5 + "W 2 \n" + foot5, `line 5: malformed log: nothing after the process id: "W 2 "`},
+		"no pid":                {head5 + "R /a b\n" + foot5, `line 5: malformed log: no process id: "R /a b"`},
+		"pid 0":                 {head5 + "R 0 /a\n" + foot5, `line 5: malformed log: no process id: "R 0 /a"`},
+		"pid too large":         {head5 + "R 4294967296 /a\n" + foot5, `line 5: malformed log: no process id`},
+		"letter":                {head5 + "B 2 /a\n" + foot5, `line 5: malformed log: unknown letter: "B 2 /a"`},
+		"no child":              {head5 + "F 2 x\n" + foot5, `line 5: malformed log: no process id: "F 2 x"`},
+		"exit of version 4":     {head5 + "X 2 0\n" + foot5, `line 5: malformed log: exit status of another version than 5: "X 2 0"`},
+		"exit, three numbers":   {head5 + "X 2 0 0 0\n" + foot5, `line 5: malformed log: no exit status`},
+		"rename, bare":          {head5 + "M 2 /a /b\n" + foot5, `line 5: malformed log: not two names in quotes: "M 2 /a /b"`},
+		"rename, one name":      {head5 + "M 2 '/a'\n" + foot5, `line 5: malformed log: not two names in quotes`},
+		"rename, one quote":     {head5 + "M 2 '\n" + foot5, `line 5: malformed log: not two names in quotes`},
+		"rename, empty name":    {head5 + "M 2 '' '/a'\n" + foot5, `line 5: malformed log: an empty name`},
+		"rename, two readings":  {head5 + "M 2 '/a' '/b' '/c'\n" + foot5, `line 5: malformed log: names that cannot be told apart`},
+		"rename, overlapping":   {head5 + "M 2 '/a' ' '/b'\n" + foot5, `line 5: malformed log: names that cannot be told apart`},
+		"rename, other D":       {head5 + "M 2 '/a' 'b' '/c'\nD 2 /a\nW 2 /c\n" + foot5, `line 5: malformed log: names that cannot be told apart`},
+		"link, no W":            {head5 + "# L 2 '/a b' '/c'\n" + foot5, `line 5: malformed log: a link in a comment, and no W of it in the next line: "# L 2 '/a b' '/c'"`},
+		"link, wrong W":         {head5 + "# L 2 '/a b' '/c'\nW 2 /d\n" + foot5, `line 5: malformed log: a link in a comment`},
+		"link, unclosed":        {head5 + "# L 2 '/a b' '/cx\nW 2 /c\n" + foot5, `line 5: malformed log: a link in a comment`},
+		"cut":                   {head5 + "R 2 /a\nR 2 /b", `line 6: malformed log: the last line has no newline`},
+		"cut in a rename":       {head5 + "M 2 '/a b' '/c'\nD 2 /a", `line 6: malformed log: the last line has no newline`},
+		"more after":            {head5 + foot5 + "R 2 /a\n", `line 7: malformed log: after # Bye bye: "R 2 /a"`},
+		"in the footer":         {head5 + "# Stop 1.000000\nR 2 /a\n# Bye bye\n", `line 6: malformed log: after # Stop: "R 2 /a"`},
+		"two footers":           {head5 + foot5 + "# Bye bye\n", `line 7: malformed log: after # Bye bye`},
+		"stop":                  {head5 + "# Stop never\n", `line 5: malformed log: not a time of seconds and microseconds: "# Stop never"`},
+		"incomplete, yet ended": {head5 + "# INCOMPLETE: all is lost\n" + foot5, `line 7: malformed log: # Bye bye in a log that says it is incomplete`},
+		"poisoned, yet ended":   {head5 + "R 2\n" + foot5, `line 7: malformed log: # Bye bye in a log that says it is incomplete`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := readAll(strings.NewReader(c.text))
@@ -293,6 +294,16 @@ func TestFilemonReaderInvertsWriter(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("(-want +got):\n%s\nin\n%s", diff, b.Bytes())
+		}
+		var again bytes.Buffer
+		w = output.NewFilemon(&again, version)
+		w.Begin(&got.Header)
+		for i := range got.Records {
+			w.Write(&got.Records[i])
+		}
+		w.End(&got.Trailer)
+		if diff := cmp.Diff(b.String(), again.String()); diff != "" {
+			t.Fatalf("written again (-first +again):\n%s", diff)
 		}
 	})
 }

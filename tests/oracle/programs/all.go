@@ -245,7 +245,7 @@ if __name__ == "__main__":
 	},
 	{
 		Name: "io_uring", About: "opens, unlinks, renames, links and directories by io_uring, one by one and in batches, by its workers and by its poller",
-		Packages: []string{"liburing-dev"}, Fast: true, Inferred: true,
+		Packages: []string{"liburing-dev"}, Fast: true,
 		Probe:   uring,
 		Prepare: `gcc -O2 -o uring "$SOURCE/uring.c" -luring`, Run: `./uring`,
 	},

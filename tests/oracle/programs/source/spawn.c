@@ -52,8 +52,9 @@ static void killed(int sig) {
 	if (!pid) {
 		prctl(PR_SET_DUMPABLE, 0); // no core file
 		close(must(open("killed", O_WRONLY | O_CREAT, 0600)));
+		signal(sig, SIG_DFL); // whoever started us may have had it ignored
 		raise(sig);
-		pause();
+		_exit(1);
 	}
 	wait_for(pid);
 }
