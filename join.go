@@ -99,6 +99,7 @@ type joiner struct {
 	self       int32                        // pid of the recorder
 	opened     []fan.Inode                  // directories that it opened
 	whiteouts  map[string][]int32           // renames out of a workdir, by the new name
+	copies     map[fan.Inode]bool           // what was made in one
 	glimpses   map[fan.Inode]string         // where directories were seen, on filesystems that may be gone soon
 	mountNS    uint32                       // inode number of the recorder's mount namespace
 	remounts   []int64                      // calls that changed mounts in it, not yet looked at

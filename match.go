@@ -618,6 +618,9 @@ func (j *joiner) back(o *event) {
 
 // scoreName tells how well an event fits a call, below 0 if it does not.
 func (j *joiner) scoreName(c *call, e *event, bit, dir uint32, side int) int {
+	if e.copied && bit == bitCreate {
+		return -1
+	}
 	if bit != bitRename && e.mask&bitDir != dir {
 		return -1
 	}

@@ -152,18 +152,28 @@ func (j *joiner) matchThrough(calls []call) {
 }
 
 // findWhiteouts lists the renames out of a workdir, by the new name: so appear
-// whiteouts, and what replaces one.
+// whiteouts, and what replaces one. What was opened there without a name and is
+// then linked is a copy, which no call made.
 func (j *joiner) findWhiteouts() {
 	clear(j.whiteouts)
+	clear(j.copies)
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
-		if e.outside || e.done || e.mask&bitRename == 0 {
+		if e.outside || e.mask&(bitOpen|bitCreate|bitRename) == 0 {
 			continue
 		}
-		if _, work, _ := j.layer(e.dir); work {
-			if j.whiteouts == nil {
-				j.whiteouts = map[string][]int32{}
-			}
+		if e.mask&bitCreate != 0 && e.dir.FS != 0 && j.copies[e.target] {
+			e.copied = true
+		}
+		if _, work, _ := j.layer(e.dir); !work {
+			continue
+		}
+		if j.whiteouts == nil {
+			j.whiteouts, j.copies = map[string][]int32{}, map[fan.Inode]bool{}
+		}
+		if e.mask&bitRename == 0 {
+			j.copies[e.target] = true
+		} else if !e.done {
 			name := string(j.now.get(e.to))
 			j.whiteouts[name] = append(j.whiteouts[name], int32(i))
 		}
@@ -278,6 +288,9 @@ func (j *joiner) matchMade(c *call) {
 // then paths from the root of the upper layer.
 func (j *joiner) through(c *call) {
 	c.over = -1
+	for q := c.proc; j.foreign && c.proc.MountNS == 0 && q != nil; q = j.tree.Find(q.Parent) {
+		c.proc.MountNS = q.MountNS // its fork may have been told of before its parent's call
+	}
 	first, end := 0, 1
 	switch c.op {
 	case ebpf.OpMkdir, ebpf.OpMknod, ebpf.OpBind, ebpf.OpUnlink, ebpf.OpRmdir:

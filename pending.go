@@ -57,6 +57,7 @@ type event struct {
 	note    uint32            // bits that are still to become records of their own
 	noted   int32             // the op of these, while ops are collected
 	applied uint32            // bits that the directory graph knows of
+	copied  bool              // an overlay made it
 	linked  bool              // a link call is in it, or a rename made what it removed again
 	pinned  bool              // something that waits refers to it
 	outside bool              // by a process outside of the tree; only changes of directories are kept
