@@ -439,8 +439,10 @@ __noinline int user_chunk(void)
 	if (len > BUF_LAST)
 		return 1;
 	n = bpf_probe_read_user_str(&s->buf[len], CHUNK, (void *)s->src);
-	if (n <= 0)
+	if (n < 0)
 		return 1;
+	if (!n)
+		n = 1; /* of an empty string the NUL was not counted before 6.14 */
 	s->walk.len = len + n - 1;
 	s->src += n - 1;
 	s->walk.done = n < CHUNK; /* else cut, or the NUL comes next */
