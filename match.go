@@ -444,13 +444,31 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 		return
 	}
 	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
-	if c.made || bits&bitCreate != 0 && e.mask&bitDelete == 0 && e.claimed == 0 ||
+	if c.made || c.op == ebpf.OpLink && e.claimed == 0 && e.mask&bitDelete == 0 && !j.openedBefore(c, e) ||
 		e.mask&explain == bits && bits&(bitRename|bitDelete) != 0 && e.claimed == 0 && c.Flags&ebpf.Alone != 0 {
 		// It made the event: nothing of that can have been before the call began.
 		e.floor = max(e.floor, c.prev+1)
 	}
 	e.owner, e.over = c.proc, c.Time
 	e.claimed |= bits
+}
+
+// openedBefore tells whether an event that a link is in may be that of an open
+// before: the file had the name already.
+func (j *joiner) openedBefore(c *call, e *event) bool {
+	if e.mask&bitOpen == 0 {
+		return false
+	}
+	for i := range j.now.calls {
+		o := &j.now.calls[i]
+		if o.Time >= c.Time {
+			break
+		}
+		if f := &o.file[0]; o.op == ebpf.OpOpen && o.proc == c.proc && f.self == e.target && f.parent == e.dir && bytes.Equal(j.now.get(f.name), j.now.get(e.name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // place notes what a call that is certainly in its event says of the order. It

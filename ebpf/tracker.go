@@ -1,9 +1,11 @@
 package ebpf
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -222,9 +224,7 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	if !t.rings {
 		withoutRings(spec)
 	}
-	targets, subvolumes := btrfsTypes(types)
-	opts.Programs.ExtraRelocationTargets = targets
-	t.subvols = subvolumes
+	opts.Programs.ExtraRelocationTargets, t.subvols = btrfsTypes(types)
 	coll, err := loadHalves(spec, opts)
 	if err != nil && t.without == nil {
 		if t.without = lacking(); len(t.without) > 0 {
@@ -297,21 +297,14 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 func (t *Tracker) Rings() bool { return t.rings }
 
 // btrfsTypes finds where the kernel describes an inode of btrfs, if it does: in
-// its own types, or in those of the module.
+// its own types, or in those of the module. What is not loaded is not mounted.
 func btrfsTypes(types *btf.Cache) (targets []*btf.Spec, ok bool) {
-	kernel, err := types.Kernel()
-	if err != nil {
-		return nil, false
+	if _, err := os.Stat("/sys/kernel/btf/btrfs"); err == nil {
+		module, err := types.Module("btrfs")
+		return []*btf.Spec{module}, err == nil
 	}
-	var inode *btf.Struct
-	if kernel.TypeByName("btrfs_inode", &inode) == nil {
-		return nil, true
-	}
-	module, err := types.Module("btrfs")
-	if err != nil {
-		return nil, false // it is not loaded, so nothing of it is mounted
-	}
-	return []*btf.Spec{module}, true
+	modules, err := os.ReadFile("/proc/modules")
+	return nil, err != nil || !bytes.Contains(append([]byte{'\n'}, modules...), []byte("\nbtrfs "))
 }
 
 // Subvolumes tells whether records can have File.Subvol.
