@@ -31,6 +31,12 @@ func (j *joiner) awaits(e *event) bool {
 	return p != nil && !(p.Exited && p.Exit <= j.closed) && (p.Replies <= e.end || p.Replies > j.closed)
 }
 
+// written tells whether an event says, without call records, that a file was
+// written to; its open may have been in an earlier one.
+func (j *joiner) written(e *event) bool {
+	return !j.calls && e.mask&(bitModify|bitClosed) != 0
+}
+
 // left returns the bits for which no call will come.
 func (e *event) left() uint32 { return e.unexplained() &^ e.maybe }
 
@@ -44,7 +50,7 @@ func (j *joiner) settle() {
 		if e.outside || e.done || e.settled {
 			continue
 		}
-		if e.unexplained() == 0 {
+		if e.unexplained() == 0 && !j.written(e) {
 			e.done = true
 			continue
 		}
@@ -78,7 +84,7 @@ func (j *joiner) settle() {
 			// Which of several threads made which event cannot be known.
 			e.claimed |= bitOpen
 		}
-		if e.settled && !e.outside && e.left() == 0 {
+		if e.settled && !e.outside && e.left() == 0 && !j.written(e) {
 			e.done = true
 		}
 	}

@@ -164,7 +164,7 @@ func (j *joiner) collect() {
 	}
 	for i := range j.now.events[:j.sealed] {
 		e := &j.now.events[i]
-		if e.done || !e.outside && !(e.settled && e.left() != 0) {
+		if e.done || !e.outside && !(e.settled && (e.left() != 0 || j.written(e))) {
 			continue
 		}
 		o := op{key: e.bound, tie: e.tie(), kind: opEvent, i: int32(i)}
