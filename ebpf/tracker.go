@@ -220,11 +220,11 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	if err != nil {
 		return notSupported("read the kernel's types (BTF)", err)
 	}
+	opts.Programs.ExtraRelocationTargets, t.subvols = btrfsTypes(types)
 	t.rings = attachRings(spec, kernel) == nil
 	if !t.rings {
 		withoutRings(spec)
 	}
-	opts.Programs.ExtraRelocationTargets, t.subvols = btrfsTypes(types)
 	coll, err := loadHalves(spec, opts)
 	if err != nil && t.without == nil {
 		if t.without = lacking(); len(t.without) > 0 {
@@ -260,6 +260,14 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 		return nil, err
 	}
 	opts.MapReplacements = all.Maps
+	// The types of a module read those of the kernel without a lock: each half
+	// gets both for itself.
+	var targets [2][]*btf.Spec
+	for i := range targets {
+		for _, t := range opts.Programs.ExtraRelocationTargets {
+			targets[i] = append(targets[i], t.Copy())
+		}
+	}
 	// The two that take longest are apart.
 	first := map[string]bool{trackerProgOnSysExit: true, trackerProgOnSubmit: true, trackerProgOnExit: true}
 	var halves [2]*ebpf.Collection
@@ -273,6 +281,8 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 				half.Programs[name] = prog
 			}
 		}
+		opts := opts
+		opts.Programs.ExtraRelocationTargets = targets[i]
 		wait.Go(func() { halves[i], errs[i] = ebpf.NewCollectionWithOptions(&half, opts) })
 	}
 	wait.Wait()
