@@ -444,8 +444,9 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 		return
 	}
 	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
-	if c.made || c.op == ebpf.OpLink && e.claimed == 0 && e.mask&bitDelete == 0 && !j.openedBefore(c, e) ||
-		e.mask&explain == bits && bits&(bitRename|bitDelete) != 0 && e.claimed == 0 && c.Flags&ebpf.Alone != 0 {
+	fresh := e.claimed|e.maybe == 0 && !e.linked
+	if c.made || fresh && (c.op == ebpf.OpLink && e.mask&bitDelete == 0 && !j.openedBefore(c, e) ||
+		e.mask&explain == bits && bits&(bitRename|bitDelete) != 0 && c.Flags&ebpf.Alone != 0) {
 		// It made the event: nothing of that can have been before the call began.
 		e.floor = max(e.floor, c.prev+1)
 	}

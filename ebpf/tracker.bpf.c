@@ -628,6 +628,8 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 	s->walk.mnt -= bpf_core_field_offset(struct mount, mnt);
 	s->walk.done = 0;
 	LOOP(WALK_MAX / 16, walk_steps);
+	if (!ref->walked && (!s->walk.done || s->walk.len - len > PATH_MAX))
+		return len; /* its directory can be looked up: that is worth no more of the ring */
 	if (!s->walk.done)
 		((struct head *)s->buf)->flags |= FLAG_CUT;
 	ref->path_len = s->walk.len - len;

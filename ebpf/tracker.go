@@ -260,14 +260,9 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 		return nil, err
 	}
 	opts.MapReplacements = all.Maps
-	// The types of a module read those of the kernel without a lock: each half
-	// gets both for itself.
-	var targets [2][]*btf.Spec
-	for i := range targets {
-		for _, t := range opts.Programs.ExtraRelocationTargets {
-			targets[i] = append(targets[i], t.Copy())
-		}
-	}
+	// The types of a module read those of the kernel without a lock: with them it
+	// is one after the other.
+	together := len(opts.Programs.ExtraRelocationTargets) > 0
 	// The two that take longest are apart.
 	first := map[string]bool{trackerProgOnSysExit: true, trackerProgOnSubmit: true, trackerProgOnExit: true}
 	var halves [2]*ebpf.Collection
@@ -277,12 +272,10 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 		half := *spec
 		half.Programs = map[string]*ebpf.ProgramSpec{}
 		for name, prog := range spec.Programs {
-			if first[name] == (i == 0) {
+			if i == 0 && together || !together && first[name] == (i == 0) {
 				half.Programs[name] = prog
 			}
 		}
-		opts := opts
-		opts.Programs.ExtraRelocationTargets = targets[i]
 		wait.Go(func() { halves[i], errs[i] = ebpf.NewCollectionWithOptions(&half, opts) })
 	}
 	wait.Wait()

@@ -78,6 +78,8 @@ func ParseJSON(from io.Reader) (Log, error) {
 			PathRaw                                         []byte `json:"path_raw"`
 			TargetRaw                                       []byte `json:"target_raw"`
 			ExeRaw                                          []byte `json:"exe_raw"`
+			CommRaw                                         []byte `json:"comm_raw"`
+			CommandRaw                                      []any  `json:"command_raw"`
 			PID, PPID, UID, Child, Code, Signal, Version    int
 			Start                                           uint64
 			Inferred                                        bool
