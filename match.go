@@ -338,7 +338,7 @@ func (j *joiner) searchOpen(c *call) best {
 		switch {
 		case !same:
 			// Another link, or it was renamed before the call returned.
-			moving = moving || j.renamedSince(e, f, c.prev)
+			moving = moving || j.renamedSince(e, c)
 			if !claimed && e.mask&bitCreate == 0 && renamed < 0 {
 				renamed = i
 			}
@@ -356,7 +356,7 @@ func (j *joiner) searchOpen(c *call) best {
 	if moving {
 		b.count, b.first = b.count+1, first
 	}
-	if renamed < 0 || renamed > b.event && (b.free || !j.renamedSince(&j.now.events[renamed], f, c.prev)) {
+	if renamed < 0 || renamed > b.event && (b.free || !j.renamedSince(&j.now.events[renamed], c)) {
 		return b
 	}
 	if renamed > b.event {
@@ -370,18 +370,19 @@ func (j *joiner) searchOpen(c *call) best {
 	switch {
 	case alone && exact >= 0:
 		return best{event: exact, first: first, count: 2}
-	case alone, j.renamedSince(&j.now.events[renamed], f, c.prev):
+	case alone, j.renamedSince(&j.now.events[renamed], c):
 		return best{event: renamed, first: first, count: 2, free: true}
 	}
 	return b
 }
 
-// renamedSince tells whether a file got its name by a rename of the tree that
-// was not over at a time, from the name in an event.
-func (j *joiner) renamedSince(e *event, f *file, at int64) bool {
+// renamedSince tells whether the file of an open got its name by a rename of the
+// tree, from the name in an event, that may have been while the call was under way.
+func (j *joiner) renamedSince(e *event, c *call) bool {
+	f := &c.file[0]
 	for _, i := range j.renames {
 		o := &j.now.events[i]
-		if o.target == e.target && o.dir == e.dir && o.newDir == f.parent && (o.over == 0 || o.over > at) &&
+		if o.target == e.target && o.dir == e.dir && o.newDir == f.parent && (o.over == 0 || o.over > c.prev) && o.floor <= c.Time &&
 			bytes.Equal(j.now.get(o.name), j.now.get(e.name)) && bytes.Equal(j.now.get(o.to), j.now.get(f.name)) {
 			return true
 		}
@@ -444,7 +445,7 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 		return
 	}
 	c.made = bits&bitCreate != 0 && c.op != ebpf.OpLink
-	fresh := e.claimed|e.maybe == 0 && !e.linked
+	fresh := e.claimed|e.maybe == 0
 	if c.made || fresh && (c.op == ebpf.OpLink && e.mask&bitDelete == 0 && !j.openedBefore(c, e) ||
 		e.mask&explain == bits && bits&(bitRename|bitDelete) != 0 && c.Flags&ebpf.Alone != 0) {
 		// It made the event: nothing of that can have been before the call began.

@@ -42,33 +42,29 @@ func (m *model) play(t *testing.T, script string) {
 	}
 }
 
-// Histories that once came out wrong, shrunk.
+// Histories that once came out wrong, shrunk. With HISTORY=FILE it is that one,
+// and what the joiner holds after each step of the recorder is shown.
 func TestHistories(t *testing.T) {
 	files, err := filepath.Glob("testdata/history/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no histories", err)
 	}
+	if file := os.Getenv("HISTORY"); file != "" {
+		files = []string{file}
+		onRecord = func(m *model, st step) { m.show(t, st) }
+		defer func() { onRecord = nil }()
+	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			m := playFile(t, file)
+			if onRecord != nil {
+				t.Log(m.story())
+			}
 			if m.verdict() != nil {
 				t.Error(m.story())
 			}
 		})
 	}
-}
-
-// TestPlay shows what becomes of one history, the file that HISTORY names:
-// what the joiner holds after each step of the recorder.
-func TestPlay(t *testing.T) {
-	file := os.Getenv("HISTORY")
-	if file == "" {
-		t.Skip("HISTORY names no file")
-	}
-	onRecord = func(m *model, st step) { m.show(t, st) }
-	defer func() { onRecord = nil }()
-	m := playFile(t, file)
-	t.Log(m.story())
 }
 
 func playFile(t *testing.T, file string) *model {

@@ -146,13 +146,14 @@ func TestNiceRecorder(t *testing.T) {
 
 // Of names that several use at once the log has an order in which all of it can have been.
 func TestScramble(t *testing.T) {
-	if !soak {
-		t.Skip("fails now and then: docs/todo.md")
-	}
 	fanrec, program := recorder(t), build(t)
-	const n = 1000
+	n, kinds := 20, []bool{false}
+	if soak {
+		// Threads, and that many, are not all in their place yet: docs/todo.md.
+		n, kinds = 1000, []bool{false, true}
+	}
 	for _, fs := range []string{"disk", "tmpfs"} {
-		for _, threads := range []bool{false, true} {
+		for _, threads := range kinds {
 			t.Run(fmt.Sprintf("%s threads %v", fs, threads), func(t *testing.T) {
 				dir := t.TempDir()
 				if fs == "tmpfs" {
