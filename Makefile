@@ -100,6 +100,7 @@ fuzz:
 	$(FUZZ) -fuzz '^FuzzDecodeProcess$$' ./ebpf
 	$(FUZZ) -fuzz '^FuzzDecodeCall$$' ./ebpf
 	$(FUZZ) -fuzz '^FuzzRing$$' ./ebpf
+	$(FUZZ) -fuzz '^FuzzExtractTypes$$' ./ebpf
 	$(FUZZ) -fuzz '^FuzzFilemonReader$$' ./output
 
 SOAK_RUNS ?= 10

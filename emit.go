@@ -387,6 +387,16 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	j.say(output.Link, op, from, to)
 }
 
+// eventPath returns the path of an event, in j.path[0]; that there is none is noted.
+func (j *joiner) eventPath(e *event) (path []byte, ok bool) {
+	path, ok = j.at(j.path[0][:0], e)
+	j.path[0] = path
+	if !ok {
+		j.unresolved()
+	}
+	return path, ok
+}
+
 // placed returns the path of the name that a call made or removed.
 func (j *joiner) placed(dst []byte, c *call, e *event) ([]byte, bool) {
 	if c.whiteout {
@@ -451,10 +461,8 @@ func (j *joiner) emitEvent(e *event) {
 		j.renamed(nil, e, output.NoOp, 0, 1)
 		return
 	}
-	path, ok := j.at(j.path[0][:0], e)
-	j.path[0] = path
+	path, ok := j.eventPath(e)
 	if !ok {
-		j.unresolved()
 		return
 	}
 	if left&(bitCreate|bitOpen) != 0 || !j.calls && e.mask&(bitModify|bitClosed) != 0 {

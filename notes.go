@@ -107,10 +107,8 @@ func (j *joiner) emitNotes(e *event, at int64) {
 	if note &= j.notes; note == 0 && !guessed {
 		return
 	}
-	path, ok := j.at(j.path[0][:0], e)
-	j.path[0] = path
+	path, ok := j.eventPath(e)
 	if !ok {
-		j.unresolved()
 		return
 	}
 	j.start(p, p.UID, at)

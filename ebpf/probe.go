@@ -8,7 +8,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
@@ -23,17 +22,22 @@ type Feature struct {
 
 // Probe tries out, one by one, what the tracker needs.
 func Probe() []Feature {
-	kernel, err := btf.LoadKernelSpec()
+	wanted := []typeName{castName, {kindStruct, "io_kiocb"}}
+	for _, name := range slices.Concat(tracepoints, ringTracepoints) {
+		wanted = append(wanted, tracepointType(name))
+	}
+	types, err := readTypes(wanted)
 	features := []Feature{
 		{Name: "pid namespace", Use: "the initial one", Err: checkPIDNamespace()},
 		{Name: "BTF", Use: "the kernel's types are readable", Err: err},
 		{Name: "ring buffer", Use: "records come in order", Err: haveRing()},
 	}
 	if err != nil {
-		kernel = nil
+		return append(features, Feature{Name: "tracker", Use: "loads and attaches", Err: err})
 	}
+	_, rings := findSubmit(types)
 	return append(features,
-		Feature{Name: "tracepoints", Use: strings.Join(tracepoints, ", "), Err: haveTracepoints(kernel)},
+		Feature{Name: "tracepoints", Use: strings.Join(tracepoints, ", "), Err: haveTracepoints(types)},
 		Feature{
 			Name: "bpf_get_current_task_btf", Use: "fields of the caller are plain loads",
 			Err: haveHelper(asm.FnGetCurrentTaskBtf), Without: "each call record costs more time",
@@ -44,11 +48,11 @@ func Probe() []Feature {
 		},
 		Feature{
 			Name: "bpf_rdonly_cast", Use: "fields of the kernel are plain loads",
-			Err: haveFunction(kernel, "bpf_rdonly_cast"), Without: "each call record costs twice the time",
+			Err: haveCast(types), Without: "each call record costs twice the time",
 		},
 		Feature{
 			Name: "io_uring", Use: "tracepoints that tell what is done by a ring",
-			Err: haveRings(kernel), Without: "what is done by a ring is told by its events only, and its kind inferred from writes",
+			Err: rings, Without: "what is done by a ring is told by its events only, and its kind inferred from writes",
 		},
 		Feature{Name: "tracker", Use: "loads and attaches", Err: tryTracker()},
 	)
@@ -57,16 +61,10 @@ func Probe() []Feature {
 // tracepoints are those that the tracker's programs attach to.
 var tracepoints = []string{"sched_process_fork", "sched_process_exec", "sched_process_exit", "sched_process_free", "sys_exit"}
 
-// haveTracepoints looks for the types of the tracepoints' arguments, which a
-// tp_btf program needs.
-func haveTracepoints(kernel *btf.Spec) error {
-	if kernel == nil {
-		return fmt.Errorf("%w: no BTF", ErrNotSupported)
-	}
+func haveTracepoints(types *kernelTypes) error {
 	var missing []string
 	for _, name := range tracepoints {
-		var t *btf.Typedef
-		if kernel.TypeByName("btf_trace_"+name, &t) != nil {
+		if types.number(tracepointType(name)) == 0 {
 			missing = append(missing, name)
 		}
 	}
@@ -76,19 +74,14 @@ func haveTracepoints(kernel *btf.Spec) error {
 	return nil
 }
 
-func haveFunction(kernel *btf.Spec, name string) error {
-	if kernel == nil {
-		return fmt.Errorf("%w: no BTF", ErrNotSupported)
-	}
-	var f *btf.Func
-	if err := kernel.TypeByName(name, &f); err != nil {
+func haveCast(types *kernelTypes) error {
+	if types.number(castName) == 0 {
 		return ErrNotSupported
 	}
 	return nil
 }
 
-// haveHelper asks for a helper in a raw tracepoint program, which may call what
-// a tp_btf program may, and which can be loaded without a type to attach to.
+// haveHelper asks for a helper by loading a program that calls it.
 func haveHelper(helper asm.BuiltinFunc) error {
 	err := features.HaveProgramHelper(ebpf.RawTracepoint, helper)
 	if errors.Is(err, ebpf.ErrNotSupported) {
@@ -123,33 +116,47 @@ var optional = []struct {
 	{asm.FnGetCurrentTaskBtf, trackerVarHaveTaskBtf},
 }
 
-// lacking returns the optional helpers that the kernel lacks. It is asked when
-// the tracker did not load: to ask first would cost every start the time to
-// load a program for each.
-func lacking() []asm.BuiltinFunc {
-	var lacks []asm.BuiltinFunc
+// lacking returns the constants of optional helpers that the kernel lacks. It is
+// asked when the tracker did not load: to ask first would cost every start the
+// time to load a program for each.
+func lacking() []string {
+	var lacks []string
 	for _, o := range optional {
 		if errors.Is(haveHelper(o.helper), ErrNotSupported) {
-			lacks = append(lacks, o.helper)
+			lacks = append(lacks, o.constant)
 		}
 	}
 	return lacks
 }
 
-// doWithout tells the tracker which helpers there are not.
-func doWithout(spec *ebpf.CollectionSpec, helpers []asm.BuiltinFunc) error {
-	for _, o := range optional {
-		if !slices.Contains(helpers, o.helper) {
-			continue
+// doWithout tells the tracker, by its constants, what the kernel lacks.
+func doWithout(spec *ebpf.CollectionSpec, constants []string) error {
+	for _, name := range constants {
+		if err := spec.Variables[name].Set(uint8(0)); err != nil {
+			return fmt.Errorf("set the tracker's %s: %w", name, err)
 		}
-		if err := spec.Variables[o.constant].Set(uint8(0)); err != nil {
-			return fmt.Errorf("set %s: %w", o.constant, err)
+		for _, prog := range spec.Programs {
+			switch name {
+			case trackerVarHaveFindVma:
+				prog.Instructions = withoutCallbacks(prog.Instructions)
+			case trackerVarHaveCast:
+				prog.Instructions = withoutCasts(prog.Instructions)
+			}
 		}
-	}
-	for _, prog := range spec.Programs {
-		prog.Instructions = withoutCallbacks(prog.Instructions)
 	}
 	return nil
+}
+
+// withoutCasts returns a program that calls no function of the kernel by name:
+// where the call is never reached, any helper will do.
+func withoutCasts(insns asm.Instructions) asm.Instructions {
+	insns = slices.Clone(insns)
+	for i := range insns {
+		if insns[i].IsKfuncCall() {
+			insns[i] = asm.FnMapLookupElem.Call()
+		}
+	}
+	return insns
 }
 
 // withoutCallbacks returns a program that passes no functions to helpers: a

@@ -15,13 +15,14 @@ import (
 func TestWithout(t *testing.T) {
 	defer func() { without = nil }()
 	for _, c := range []struct {
-		kernel  string
-		helpers []asm.BuiltinFunc
+		kernel string
+		lacks  []string
 	}{
-		{"5.15", []asm.BuiltinFunc{asm.FnFindVma}},
-		{"5.10", []asm.BuiltinFunc{asm.FnFindVma, asm.FnGetCurrentTaskBtf}},
+		{"6.1", []string{trackerVarHaveCast}},
+		{"5.15", []string{trackerVarHaveCast, trackerVarHaveFindVma}},
+		{"5.10", []string{trackerVarHaveCast, trackerVarHaveFindVma, trackerVarHaveTaskBtf}},
 	} {
-		without = c.helpers
+		without = c.lacks
 		t.Run(c.kernel, func(t *testing.T) {
 			t.Run("Calls", TestCalls)
 			t.Run("OpenedFile", TestOpenedFile)

@@ -13,34 +13,35 @@ func withoutRings(spec *ebpf.CollectionSpec) {
 	delete(spec.Programs, trackerProgOnComplete)
 }
 
-// attachRings finds the tracepoints that tell when a request to a ring is
-// submitted and completed. Both must name the request, as they do since 6.0; the
-// first was renamed in 6.5.
-func attachRings(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
+// The tracepoints that tell when a request to a ring is submitted and completed.
+// The first was renamed in 6.5.
+const (
+	completeTracepoint  = "io_uring_complete"
+	submitTracepoint    = "io_uring_submit_req"
+	submitTracepointOld = "io_uring_submit_sqe"
+)
+
+var ringTracepoints = []string{completeTracepoint, submitTracepoint, submitTracepointOld}
+
+// attachRings finds the tracepoints of a kernel. Both must name the request, as
+// they do since 6.0.
+func attachRings(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 	submit, ok := spec.Programs[trackerProgOnSubmit]
 	if !ok {
 		return ErrNotSupported
 	}
-	name, err := findSubmit(kernel)
+	name, err := findSubmit(types)
 	submit.AttachTo = name
 	return err
 }
 
-func haveRings(kernel *btf.Spec) error {
-	if kernel == nil {
-		return fmt.Errorf("%w: no BTF", ErrNotSupported)
-	}
-	_, err := findSubmit(kernel)
-	return err
-}
-
 // findSubmit returns the name of the tracepoint that tells of a submission.
-func findSubmit(kernel *btf.Spec) (string, error) {
-	if p := argument(kernel, "io_uring_complete", 1); p == nil {
-		return "", fmt.Errorf("%w: io_uring_complete does not name the request", ErrNotSupported)
+func findSubmit(types *kernelTypes) (string, error) {
+	if p := types.argument(completeTracepoint, 1); p == nil {
+		return "", fmt.Errorf("%w: %s does not name the request", ErrNotSupported, completeTracepoint)
 	}
-	for _, name := range []string{"io_uring_submit_req", "io_uring_submit_sqe"} {
-		p := argument(kernel, name, 0)
+	for _, name := range []string{submitTracepoint, submitTracepointOld} {
+		p := types.argument(name, 0)
 		if p == nil {
 			continue
 		}
@@ -51,13 +52,18 @@ func findSubmit(kernel *btf.Spec) (string, error) {
 	return "", fmt.Errorf("%w: no tracepoint names the request that is submitted", ErrNotSupported)
 }
 
+// tracepointType names the type of a tracepoint's function.
+func tracepointType(tracepoint string) typeName {
+	return typeName{kindTypedef, "btf_trace_" + tracepoint}
+}
+
 // argument returns the type of a tracepoint's argument, if it is a pointer.
-func argument(kernel *btf.Spec, tracepoint string, n int) *btf.Pointer {
-	var t *btf.Typedef
-	if kernel.TypeByName("btf_trace_"+tracepoint, &t) != nil {
+func (t *kernelTypes) argument(tracepoint string, n int) *btf.Pointer {
+	var typ *btf.Typedef
+	if t.spec.TypeByName(tracepointType(tracepoint).name, &typ) != nil {
 		return nil
 	}
-	p, ok := t.Type.(*btf.Pointer)
+	p, ok := typ.Type.(*btf.Pointer)
 	if !ok {
 		return nil
 	}

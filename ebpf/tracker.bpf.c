@@ -156,8 +156,14 @@ struct identity {
 /* Set before loading. */
 const volatile __u32 args_max = 0;     /* bytes of argv in an exec record */
 const volatile __u8 want_free = 0;     /* records of sched_process_free */
+const volatile __u8 have_cast = 1;     /* bpf_rdonly_cast, 6.2 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
 const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
+
+/* The numbers of the kernel's types, for bpf_rdonly_cast; filled by name (types.go). */
+const volatile struct {
+	__u32 dentry, file, filename, fsnotify_sb_info, inode, io_kiocb, linux_binprm, mnt_namespace, mount, nsproxy, pt_regs, super_block, task_struct, vm_area_struct;
+} types = {};
 
 /*
  * Until user space has seen that mounts changed, it cannot tell paths by its
@@ -267,43 +273,55 @@ struct {
 } scratch SEC(".maps");
 
 /*
- * A pointer that came out of memory has no type for the verifier.
- * bpf_rdonly_cast (6.2) gives it one, and its fields are then plain loads;
- * without it each field is a call of bpf_probe_read_kernel.
+ * A pointer that came out of memory, or as an argument of a raw tracepoint, has
+ * no type for the verifier. bpf_rdonly_cast (6.2) gives it one, and its fields
+ * are then plain loads; without it each field is a call of bpf_probe_read_kernel.
  */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
+#define CAST(T, p) ((struct T *)bpf_rdonly_cast(p, types.T))
+
 #define GET(T, p, f)                                                                           \
 	({                                                                                     \
-		typeof(((T *)0)->f) v_;                                                        \
+		typeof(((struct T *)0)->f) v_;                                                 \
 		const void *p_ = (const void *)(p);                                            \
-		if (bpf_rdonly_cast)                                                           \
-			v_ = ((T *)bpf_rdonly_cast(p_, bpf_core_type_id_kernel(T)))->f;        \
+		if (have_cast)                                                                 \
+			v_ = CAST(T, p_)->f;                                                   \
 		else                                                                           \
-			bpf_core_read(&v_, sizeof(v_), &((T *)p_)->f);                         \
+			bpf_core_read(&v_, sizeof(v_), &((struct T *)p_)->f);                  \
 		v_;                                                                            \
 	})
 
-/*
- * The same pointer, no longer trusted. For every pointer that is loaded through
- * a trusted one the verifier searches the kernel's types by name, all of them
- * (btf_nested_type_is_trusted): about a millisecond each at load.
- */
-#define UNTRUSTED(T, p) (bpf_rdonly_cast ? (T *)bpf_rdonly_cast(p, bpf_core_type_id_kernel(T)) : (p))
+/* The same pointer, whose fields OF reads. */
+#define TYPED(T, p) (have_cast ? CAST(T, p) : (struct T *)(p))
 
 /*
- * A field of what is reached from a task. Before 5.11 the current task is a
- * number to the verifier, and so is all that it leads to.
+ * A field of what TYPED gave. Without the cast only what is reached from the
+ * current task has a type, and that since 5.11: own tells that it is.
  */
-#define OF(p, f)                                                                               \
+#define OF(own, p, f)                                                                          \
 	({                                                                                     \
 		typeof((p)->f) v_;                                                             \
-		if (have_task_btf)                                                             \
+		if (have_cast || ((own) && have_task_btf))                                     \
 			v_ = (p)->f;                                                           \
 		else                                                                           \
 			bpf_core_read(&v_, sizeof(v_), &(p)->f);                               \
 		v_;                                                                            \
 	})
+
+enum { OTHER, OWN };
+
+/*
+ * The cast also takes the trust away: for every pointer that is loaded through
+ * a trusted one the verifier searches the kernel's types by name, all of them
+ * (btf_nested_type_is_trusted), which is about a millisecond each at load.
+ */
+static __always_inline struct task_struct *current_task(void)
+{
+	if (!have_task_btf)
+		return (struct task_struct *)bpf_get_current_task();
+	return TYPED(task_struct, bpf_get_current_task_btf());
+}
 
 /*
  * Calls step at most n times, until it returns nonzero. A step is a global
@@ -328,26 +346,36 @@ static __always_inline struct scratch *get_scratch(void)
 	return bpf_map_lookup_elem(&scratch, &zero);
 }
 
-static __always_inline int is_tracked(struct task_struct *task)
+static __always_inline int is_tracked(struct task_struct *task, int own)
 {
-	struct task_struct *leader = OF(task, group_leader);
-	struct identity id = { .start = OF(leader, start_boottime), .tgid = OF(task, tgid) };
+	struct task_struct *leader = OF(own, task, group_leader);
+	struct identity id = { .start = OF(own, leader, start_boottime), .tgid = OF(own, task, tgid) };
 
 	return bpf_map_lookup_elem(&tracked, &id) != 0;
 }
 
-static __always_inline void fill_head(struct head *h, struct task_struct *task, __u8 kind)
+static __always_inline void fill_head(struct head *h, struct task_struct *task, int own, __u8 kind)
 {
-	struct task_struct *leader = OF(task, group_leader);
-	struct cred *cred = (struct cred *)OF(task, cred);
-	struct signal_struct *signal = OF(task, signal);
+	struct task_struct *leader = OF(own, task, group_leader);
+	struct cred *cred = (struct cred *)OF(own, task, cred);
+	struct signal_struct *signal = OF(own, task, signal);
 
-	h->start = OF(leader, start_boottime);
-	h->tgid = OF(task, tgid);
-	h->tid = OF(task, pid);
-	h->uid = OF(cred, uid.val);
+	h->start = OF(own, leader, start_boottime);
+	h->tgid = OF(own, task, tgid);
+	h->tid = OF(own, task, pid);
+	h->uid = OF(own, cred, uid.val);
 	h->kind = kind;
-	h->flags = OF(signal, nr_threads) == 1 ? FLAG_ALONE : 0;
+	h->flags = OF(own, signal, nr_threads) == 1 ? FLAG_ALONE : 0;
+}
+
+/* Where a record of a task is put together, with its head; 0 if the task is not of the tree. */
+static __always_inline struct scratch *begin(struct task_struct *task, int own, __u8 kind)
+{
+	struct scratch *s = is_tracked(task, own) ? get_scratch() : 0;
+
+	if (s)
+		fill_head((struct head *)s->buf, task, own, kind);
+	return s;
 }
 
 /*
@@ -491,18 +519,18 @@ __noinline int walk_step(void)
 	len = s->walk.len;
 	if (len > BUF_LAST)
 		return 1;
-	parent = (__u64)GET(struct dentry, s->walk.dentry, d_parent);
-	if (s->walk.dentry == (__u64)GET(struct mount, s->walk.mnt, mnt.mnt_root) || s->walk.dentry == parent) {
-		up = (__u64)GET(struct mount, s->walk.mnt, mnt_parent);
+	parent = (__u64)GET(dentry, s->walk.dentry, d_parent);
+	if (s->walk.dentry == (__u64)GET(mount, s->walk.mnt, mnt.mnt_root) || s->walk.dentry == parent) {
+		up = (__u64)GET(mount, s->walk.mnt, mnt_parent);
 		if (up == s->walk.mnt) {
 			s->walk.done = 1;
 			return 1;
 		}
-		s->walk.dentry = (__u64)GET(struct mount, s->walk.mnt, mnt_mountpoint);
+		s->walk.dentry = (__u64)GET(mount, s->walk.mnt, mnt_mountpoint);
 		s->walk.mnt = up;
 		return 0;
 	}
-	s->src = (__u64)GET(struct dentry, s->walk.dentry, d_name.name);
+	s->src = (__u64)GET(dentry, s->walk.dentry, d_name.name);
 	n = put_name(len);
 	if (n <= 0)
 		return 1;
@@ -537,10 +565,10 @@ static __always_inline __u32 watched(struct super_block *sb, __u32 *dev)
 	if (!in)
 		return 0;
 	if (bpf_core_field_exists(((struct super_block *)0)->s_fsnotify_info)) {
-		struct fsnotify_sb_info *info = GET(struct super_block, sb, s_fsnotify_info);
+		struct fsnotify_sb_info *info = GET(super_block, sb, s_fsnotify_info);
 
 		if (info)
-			marks = GET(struct fsnotify_sb_info, info, sb_marks);
+			marks = GET(fsnotify_sb_info, info, sb_marks);
 	} else if (bpf_core_field_exists(((struct super_block___older *)0)->s_fsnotify_marks)) {
 		bpf_probe_read_kernel(&marks, sizeof(marks),
 				      (void *)sb + bpf_core_field_offset(struct super_block___older, s_fsnotify_marks));
@@ -588,20 +616,20 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 		return len;
 	dentry = s->walk.dentry;
 	ref = &s->ref;
-	inode = GET(struct dentry, dentry, d_inode);
-	sb = GET(struct inode, inode, i_sb);
-	ref->ino = GET(struct inode, inode, i_ino);
-	ref->gen = GET(struct inode, inode, i_generation);
-	ref->mode = GET(struct inode, inode, i_mode);
-	ref->dev = GET(struct super_block, sb, s_dev);
+	inode = GET(dentry, dentry, d_inode);
+	sb = GET(inode, inode, i_sb);
+	ref->ino = GET(inode, inode, i_ino);
+	ref->gen = GET(inode, inode, i_generation);
+	ref->mode = GET(inode, inode, i_mode);
+	ref->dev = GET(super_block, sb, s_dev);
 	ref->name_len = ref->path_len = 0;
 	ref->parent_ino = 0;
 	ref->parent_gen = 0;
 	ref->walked = 0;
 	ref->subvol = 0;
-	s->nowhere = GET(struct super_block, sb, s_flags) & SB_NOUSER;
+	s->nowhere = GET(super_block, sb, s_flags) & SB_NOUSER;
 	if (s->nowhere) { /* a memfd that is executed: it has a name, but no parent */
-		s->src = (__u64)GET(struct dentry, dentry, d_name.name);
+		s->src = (__u64)GET(dentry, dentry, d_name.name);
 		len += put_name(len);
 		if (len > BUF_LAST)
 			return len;
@@ -613,11 +641,11 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 	if (in & MARKED_SUBVOLUMES)
 		ref->subvol = subvolume(inode);
 	if (in && how == WITH_NAME) {
-		parent = GET(struct dentry, dentry, d_parent);
-		dir = GET(struct dentry, parent, d_inode);
-		ref->parent_ino = GET(struct inode, dir, i_ino);
-		ref->parent_gen = GET(struct inode, dir, i_generation);
-		s->src = (__u64)GET(struct dentry, dentry, d_name.name);
+		parent = GET(dentry, dentry, d_parent);
+		dir = GET(dentry, parent, d_inode);
+		ref->parent_ino = GET(inode, dir, i_ino);
+		ref->parent_gen = GET(inode, dir, i_generation);
+		s->src = (__u64)GET(dentry, dentry, d_name.name);
 		ref->name_len = put_name(len);
 		len += ref->name_len;
 	}
@@ -675,63 +703,65 @@ static __always_inline __u64 put_whole(struct scratch *s, struct base_ref *base,
 
 static __always_inline struct file *get_file(struct task_struct *task, __u32 fd)
 {
-	struct files_struct *files = OF(task, files);
-	struct fdtable *fdt = OF(files, fdt);
+	struct files_struct *files = OF(OWN, task, files);
+	struct fdtable *fdt = OF(OWN, files, fdt);
 	struct file *f = 0;
 
-	if (fd < OF(fdt, max_fds))
-		bpf_probe_read_kernel(&f, sizeof(f), OF(fdt, fd) + fd);
+	if (fd < OF(OWN, fdt, max_fds))
+		bpf_probe_read_kernel(&f, sizeof(f), OF(OWN, fdt, fd) + fd);
 	return f;
 }
 
 /* The file that a relative path starts from: the working directory, a descriptor, or the root. */
 static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
 {
-	struct fs_struct *fs = OF(task, fs);
+	struct fs_struct *fs = OF(OWN, task, fs);
 
 	if (absolute) {
-		s->walk.mnt = (__u64)OF(fs, root.mnt);
-		s->walk.dentry = (__u64)OF(fs, root.dentry);
+		s->walk.mnt = (__u64)OF(OWN, fs, root.mnt);
+		s->walk.dentry = (__u64)OF(OWN, fs, root.dentry);
 	} else if ((int)dfd == AT_FDCWD) {
-		s->walk.mnt = (__u64)OF(fs, pwd.mnt);
-		s->walk.dentry = (__u64)OF(fs, pwd.dentry);
+		s->walk.mnt = (__u64)OF(OWN, fs, pwd.mnt);
+		s->walk.dentry = (__u64)OF(OWN, fs, pwd.dentry);
 	} else {
 		struct file *f = get_file(task, dfd);
 
 		if (!f)
 			return 0;
-		s->walk.mnt = (__u64)GET(struct file, f, f_path.mnt);
-		s->walk.dentry = (__u64)GET(struct file, f, f_path.dentry);
+		s->walk.mnt = (__u64)GET(file, f, f_path.mnt);
+		s->walk.dentry = (__u64)GET(file, f, f_path.dentry);
 	}
 	return 1;
 }
 
 /* Process records. */
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(on_fork, struct task_struct *trusted_parent, struct task_struct *trusted_child)
+SEC("raw_tp/sched_process_fork")
+int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 {
-	struct task_struct *parent = UNTRUSTED(struct task_struct, trusted_parent);
-	struct task_struct *child = UNTRUSTED(struct task_struct, trusted_child);
-	struct identity id = { .start = child->start_boottime, .tgid = child->tgid };
-	__u32 tgid = child->tgid, parent_tgid = parent->tgid;
+	struct task_struct *parent = current_task();
+	struct task_struct *child = TYPED(task_struct, child_arg);
+	struct task_struct *leader = OF(OWN, parent, group_leader);
+	struct cred *cred = (struct cred *)OF(OTHER, child, cred);
+	__u32 tgid = OF(OTHER, child, tgid), parent_tgid = OF(OWN, parent, tgid);
+	struct identity id = { .start = OF(OTHER, child, start_boottime), .tgid = tgid };
 	int root = recorder && parent_tgid == recorder;
 	__u8 in = 1;
 	struct scratch *s;
 	struct fork *r;
 
-	if (child->pid != child->tgid)
+	if (OF(OTHER, child, pid) != tgid)
 		return 0; /* a thread */
 	/* Whoever had this number is gone; user space has not retired it yet. */
 	if (bpf_map_lookup_elem(&numbers, &tgid)) {
 		s = get_scratch();
 		if (!s)
 			return 0;
-		fill_head((struct head *)s->buf, child, KIND_REUSE);
+		fill_head((struct head *)s->buf, child, OTHER, KIND_REUSE);
 		emit_process(sizeof(struct head));
 		bpf_map_delete_elem(&numbers, &tgid);
 	}
-	if (!root && !is_tracked(parent))
+	if (!root && !is_tracked(parent, OWN))
 		return 0;
 	if (bpf_map_update_elem(&tracked, &id, &in, BPF_ANY) || bpf_map_update_elem(&numbers, &tgid, &id.start, BPF_ANY)) {
 		count_lost(LOST_TRACKED);
@@ -741,12 +771,12 @@ int BPF_PROG(on_fork, struct task_struct *trusted_parent, struct task_struct *tr
 	if (!s)
 		return 0;
 	r = (struct fork *)s->buf;
-	fill_head(&r->h, child, KIND_FORK);
+	fill_head(&r->h, child, OTHER, KIND_FORK);
 	if (root)
 		r->h.flags |= FLAG_RECORDER;
-	r->parent_start = parent->group_leader->start_boottime;
+	r->parent_start = OF(OWN, leader, start_boottime);
 	r->parent_tgid = parent_tgid;
-	r->gid = child->cred->gid.val;
+	r->gid = OF(OTHER, cred, gid.val);
 	r->cgroup = bpf_get_current_cgroup_id();
 	bpf_probe_read_kernel(r->comm, sizeof(r->comm), child->comm);
 	emit_process(sizeof(*r));
@@ -815,37 +845,41 @@ struct found {
 	__u64 mnt, dentry;
 };
 
-static long take_vma(struct task_struct *task, struct vm_area_struct *vma, struct found *f)
+static __always_inline void mapped_file(struct vm_area_struct *vma, struct found *f)
 {
-	struct file *file = UNTRUSTED(struct vm_area_struct, vma)->vm_file;
+	struct file *file = OF(OWN, vma, vm_file);
 
 	if (file) {
-		f->mnt = (__u64)file->f_path.mnt;
-		f->dentry = (__u64)file->f_path.dentry;
+		f->mnt = (__u64)OF(OWN, file, f_path.mnt);
+		f->dentry = (__u64)OF(OWN, file, f_path.dentry);
 	}
+}
+
+static long take_vma(struct task_struct *task, struct vm_area_struct *vma, struct found *f)
+{
+	mapped_file(TYPED(vm_area_struct, vma), f);
 	return 0;
 }
 
 #define VMA_MAX 64 /* a new image has some ten */
 
 /* The file that is mapped at base, where the kernel (before 6.1) has a list of mappings. */
-static __always_inline void find_vma(struct task_struct *task, __u64 base, struct found *f)
+static __always_inline void find_vma(struct mm_struct *mm, __u64 base, struct found *f)
 {
-	struct vm_area_struct *vma = task->mm->mmap;
+	struct vm_area_struct *vma = OF(OWN, mm, mmap);
 
 	_Pragma("clang loop unroll(disable)")
-	for (int i = 0; i < VMA_MAX && vma; i++, vma = vma->vm_next) {
-		if (base < vma->vm_start || base >= vma->vm_end)
+	for (int i = 0; i < VMA_MAX && vma; i++, vma = OF(OWN, vma, vm_next)) {
+		if (base < OF(OWN, vma, vm_start) || base >= OF(OWN, vma, vm_end))
 			continue;
-		take_vma(task, vma, f);
+		mapped_file(vma, f);
 		break;
 	}
 }
 
 /* Where the kernel mapped the ELF interpreter: AT_BASE of the new image, 0 if it has none. */
-static __always_inline __u64 interp_base(struct scratch *s, struct task_struct *task)
+static __always_inline __u64 interp_base(struct scratch *s, struct mm_struct *mm)
 {
-	struct mm_struct *mm = task->mm;
 	__u64 *aux;
 	__u32 *aux32;
 	int i;
@@ -866,11 +900,14 @@ static __always_inline __u64 interp_base(struct scratch *s, struct task_struct *
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linux_binprm *trusted_bprm)
+SEC("raw_tp/sched_process_exec")
+int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 {
-	struct task_struct *task = UNTRUSTED(struct task_struct, trusted_task);
-	struct linux_binprm *bprm = UNTRUSTED(struct linux_binprm, trusted_bprm);
+	struct task_struct *task = current_task();
+	struct linux_binprm *bprm = TYPED(linux_binprm, bprm_arg);
+	struct file *image = OF(OTHER, bprm, file);
+	struct cred *cred = (struct cred *)OF(OWN, task, cred);
+	struct mm_struct *mm = OF(OWN, task, mm);
 	struct found interp = {};
 	struct scratch *s;
 	__u32 max;
@@ -879,33 +916,30 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 	char first = 0;
 	long n;
 
-	if (!is_tracked(task))
-		return 0;
-	s = get_scratch();
+	s = begin(task, OWN, KIND_EXEC);
 	if (!s)
 		return 0;
 	r = (struct exec *)s->buf;
-	fill_head(&r->h, task, KIND_EXEC);
-	r->gid = task->cred->gid.val;
+	r->gid = OF(OWN, cred, gid.val);
 	r->cgroup = bpf_get_current_cgroup_id();
 	r->filename_len = r->args_len = 0;
 	bpf_probe_read_kernel(r->comm, sizeof(r->comm), task->comm);
-	if (bprm->interp != bprm->filename)
+	if (OF(OTHER, bprm, interp) != OF(OTHER, bprm, filename))
 		r->h.flags |= FLAG_SCRIPT;
-	base = interp_base(s, task);
+	base = interp_base(s, mm);
 	if (base) {
 		r->h.flags |= FLAG_INTERP;
 		if (have_find_vma)
-			bpf_find_vma(trusted_task, base, take_vma, &interp, 0);
-		else if (bpf_core_field_exists(task->mm->mmap))
-			find_vma(task, base, &interp);
+			bpf_find_vma(bpf_get_current_task_btf(), base, take_vma, &interp, 0);
+		else if (bpf_core_field_exists(mm->mmap))
+			find_vma(mm, base, &interp);
 	}
 	__builtin_memset(&r->interp, 0, sizeof(r->interp));
 	__builtin_memset(&r->base, 0, sizeof(r->base));
-	len = put_file(s, &r->image, len, (__u64)bprm->file->f_path.mnt, (__u64)bprm->file->f_path.dentry);
+	len = put_file(s, &r->image, len, (__u64)OF(OTHER, image, f_path.mnt), (__u64)OF(OTHER, image, f_path.dentry));
 	if (interp.dentry)
 		len = put_file(s, &r->interp, len, interp.mnt, interp.dentry);
-	s->src = (__u64)bprm->filename;
+	s->src = (__u64)OF(OTHER, bprm, filename);
 	bpf_probe_read_kernel(&first, sizeof(first), (void *)s->src);
 	n = put_kernel_text(len);
 	if (n > 0) {
@@ -917,8 +951,8 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
 	if (r->h.flags & FLAG_SCRIPT && max < SCRIPT_ARGS)
 		max = SCRIPT_ARGS;
 	if (max) {
-		s->src = task->mm->arg_start;
-		n = put_args(len, task->mm->arg_end - task->mm->arg_start, max);
+		s->src = OF(OWN, mm, arg_start);
+		n = put_args(len, OF(OWN, mm, arg_end) - s->src, max);
 		if (n > 0) {
 			r->args_len = n;
 			len += n;
@@ -936,43 +970,38 @@ int BPF_PROG(on_exec, struct task_struct *trusted_task, int old_pid, struct linu
  * every kernel. Two threads that leave together may both see 0: the reader
  * takes the first record only.
  */
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(on_exit, struct task_struct *trusted_task)
+SEC("raw_tp/sched_process_exit")
+int on_exit(void *ctx)
 {
-	struct task_struct *task = UNTRUSTED(struct task_struct, trusted_task);
-	struct signal_struct *signal = task->signal;
+	struct task_struct *task = current_task();
+	struct task_struct *leader = OF(OWN, task, group_leader);
+	struct signal_struct *signal = OF(OWN, task, signal);
 	struct scratch *s;
 	struct exit *r;
 
-	if (signal->live.counter != 0)
+	if (OF(OWN, signal, live.counter) != 0)
 		return 0;
-	if (!is_tracked(task))
-		return 0;
-	s = get_scratch();
+	s = begin(task, OWN, KIND_EXIT);
 	if (!s)
 		return 0;
 	r = (struct exit *)s->buf;
-	fill_head(&r->h, task, KIND_EXIT);
-	r->status = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : task->group_leader->exit_code;
+	r->status = OF(OWN, signal, flags) & SIGNAL_GROUP_EXIT ? OF(OWN, signal, group_exit_code) : OF(OWN, leader, exit_code);
 	r->pad = 0;
 	emit_process(sizeof(*r));
 	return 0;
 }
 
-SEC("tp_btf/sched_process_free")
-int BPF_PROG(on_free, struct task_struct *trusted_task)
+SEC("raw_tp/sched_process_free")
+int BPF_PROG(on_free, void *task_arg)
 {
-	struct task_struct *task = UNTRUSTED(struct task_struct, trusted_task);
+	struct task_struct *task = TYPED(task_struct, task_arg);
 	struct scratch *s;
 
-	if (!want_free || task->pid != task->tgid)
+	if (!want_free || OF(OTHER, task, pid) != OF(OTHER, task, tgid))
 		return 0;
-	if (!is_tracked(task))
-		return 0;
-	s = get_scratch();
+	s = begin(task, OTHER, KIND_FREE);
 	if (!s)
 		return 0;
-	fill_head((struct head *)s->buf, task, KIND_FREE);
 	emit_process(sizeof(struct head));
 	return 0;
 }
@@ -983,36 +1012,40 @@ struct args {
 	__u64 a[8];
 };
 
-static __always_inline int get_args(struct args *out, struct task_struct *task, struct pt_regs *regs, int *compat)
+static __always_inline int call_number(struct task_struct *task, struct pt_regs *regs, int *compat)
 {
-	int nr;
-
 #if defined(__TARGET_ARCH_x86)
-	*compat = !!(OF(task, thread_info.status) & TS_COMPAT);
-	nr = (int)regs->orig_ax & ~X32_BIT;
-	if (*compat) {
-		out->a[0] = (__u32)regs->bx;
-		out->a[1] = (__u32)regs->cx;
-		out->a[2] = (__u32)regs->dx;
-		out->a[3] = (__u32)regs->si;
-		out->a[4] = (__u32)regs->di;
+	*compat = !!(OF(OWN, task, thread_info.status) & TS_COMPAT);
+	return (int)OF(OTHER, regs, orig_ax) & ~X32_BIT;
+#else
+	*compat = !!(OF(OWN, task, thread_info.flags) & TIF_32BIT);
+	return OF(OTHER, regs, syscallno);
+#endif
+}
+
+static __always_inline void get_args(struct args *out, struct pt_regs *regs, int compat)
+{
+#if defined(__TARGET_ARCH_x86)
+	if (compat) {
+		out->a[0] = (__u32)OF(OTHER, regs, bx);
+		out->a[1] = (__u32)OF(OTHER, regs, cx);
+		out->a[2] = (__u32)OF(OTHER, regs, dx);
+		out->a[3] = (__u32)OF(OTHER, regs, si);
+		out->a[4] = (__u32)OF(OTHER, regs, di);
 	} else {
-		out->a[0] = regs->di;
-		out->a[1] = regs->si;
-		out->a[2] = regs->dx;
-		out->a[3] = regs->r10;
-		out->a[4] = regs->r8;
+		out->a[0] = OF(OTHER, regs, di);
+		out->a[1] = OF(OTHER, regs, si);
+		out->a[2] = OF(OTHER, regs, dx);
+		out->a[3] = OF(OTHER, regs, r10);
+		out->a[4] = OF(OTHER, regs, r8);
 	}
 #else
-	*compat = !!(OF(task, thread_info.flags) & TIF_32BIT);
-	nr = regs->syscallno;
-	out->a[0] = regs->orig_x0;
-	out->a[1] = regs->regs[1];
-	out->a[2] = regs->regs[2];
-	out->a[3] = regs->regs[3];
-	out->a[4] = regs->regs[4];
+	out->a[0] = OF(OTHER, regs, orig_x0);
+	out->a[1] = OF(OTHER, regs, regs[1]);
+	out->a[2] = OF(OTHER, regs, regs[2]);
+	out->a[3] = OF(OTHER, regs, regs[3]);
+	out->a[4] = OF(OTHER, regs, regs[4]);
 #endif
-	return nr;
 }
 
 /* The descriptor that the text at a place in buf names, -1 if it is no such text. */
@@ -1068,9 +1101,10 @@ static __always_inline long put_sun_path(struct scratch *s, __u64 len, __u64 use
 	return n - 1;
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
+SEC("raw_tp/sys_exit")
+int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 {
+	struct pt_regs *regs;
 	struct task_struct *task;
 	struct fs_struct *fs;
 	struct call_row row;
@@ -1084,11 +1118,9 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 
 	if (ret < 0)
 		return 0;
-	if (have_task_btf)
-		task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
-	else
-		task = (struct task_struct *)bpf_get_current_task();
-	nr = get_args(&a, task, regs, &compat);
+	task = current_task();
+	regs = TYPED(pt_regs, regs_arg);
+	nr = call_number(task, regs, &compat);
 	if ((__u32)nr >= CALLS_MAX)
 		return 0;
 	table = compat ? compat_calls : native_calls;
@@ -1097,13 +1129,10 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	if (compat && (int)ret < 0)
 		return 0;
-	if (!is_tracked(task))
-		return 0;
-	s = get_scratch();
+	s = begin(task, OWN, KIND_CALL);
 	if (!s)
 		return 0;
 	r = (struct call *)s->buf;
-	fill_head(&r->h, task, KIND_CALL);
 	if (compat)
 		r->h.flags |= FLAG_COMPAT;
 	r->op = row.op;
@@ -1116,12 +1145,12 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 
 		if (!f)
 			return 0;
-		r->fmode = GET(struct file, f, f_mode);
+		r->fmode = GET(file, f, f_mode);
 		if (r->fmode & FMODE_PATH)
 			return 0;
-		r->flags = GET(struct file, f, f_flags);
-		len = put_file(s, &r->file, len, (__u64)GET(struct file, f, f_path.mnt),
-			       (__u64)GET(struct file, f, f_path.dentry));
+		r->flags = GET(file, f, f_flags);
+		len = put_file(s, &r->file, len, (__u64)GET(file, f, f_path.mnt),
+			       (__u64)GET(file, f, f_path.dentry));
 		if (s->nowhere)
 			return 0; /* a pipe, a socket: reached through /proc/PID/fd */
 		emit_call(len);
@@ -1133,24 +1162,24 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	}
 	if (row.op == OP_CHDIR) {
-		fs = OF(task, fs);
-		len = put_file(s, &r->file, len, (__u64)OF(fs, pwd.mnt), (__u64)OF(fs, pwd.dentry));
+		fs = OF(OWN, task, fs);
+		len = put_file(s, &r->file, len, (__u64)OF(OWN, fs, pwd.mnt), (__u64)OF(OWN, fs, pwd.dentry));
 		emit_call(len);
 		return 0;
 	}
 	if (row.op == OP_CHROOT) {
-		fs = OF(task, fs);
-		len = put_file(s, &r->file, len, (__u64)OF(fs, root.mnt), (__u64)OF(fs, root.dentry));
+		fs = OF(OWN, task, fs);
+		len = put_file(s, &r->file, len, (__u64)OF(OWN, fs, root.mnt), (__u64)OF(OWN, fs, root.dentry));
 		emit_call(len);
 		return 0;
 	}
 
 	if (row.op == OP_MOUNT) {
 		__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
-		struct nsproxy *nsproxy = GET(struct task_struct, task, nsproxy);
-		struct mnt_namespace *ns = GET(struct nsproxy, nsproxy, mnt_ns);
+		struct nsproxy *nsproxy = GET(task_struct, task, nsproxy);
+		struct mnt_namespace *ns = GET(nsproxy, nsproxy, mnt_ns);
 
-		r->fmode = GET(struct mnt_namespace, ns, ns.inum);
+		r->fmode = GET(mnt_namespace, ns, ns.inum);
 		if (r->fmode == mount_ns)
 			__sync_fetch_and_add(&remounts, 1);
 		emit_call(__builtin_offsetof(struct call, base) + sizeof(r->base[0]));
@@ -1158,6 +1187,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	}
 
+	get_args(&a, regs, compat);
 	row.dfd0 = table[nr].dfd0;
 	row.path0 = table[nr].path0;
 	row.dfd1 = table[nr].dfd1;
@@ -1294,9 +1324,10 @@ static __always_inline __u32 read_asked(__u64 req, __u32 at)
 /* Appends a path of a request and, unless it is a link's text, what it is relative to: described in ref. */
 __noinline __u64 put_asked(__u64 len, __u32 name_at, __u32 dfd_at)
 {
-	struct task_struct *task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
+	struct task_struct *task = current_task();
 	struct scratch *s = get_scratch();
 	__u64 filename = 0, req;
+	char first = 0;
 	long n;
 
 	if (!s || len > BUF_LAST)
@@ -1310,33 +1341,31 @@ __noinline __u64 put_asked(__u64 len, __u32 name_at, __u32 dfd_at)
 		((struct head *)s->buf)->flags |= FLAG_FAULT;
 		return len;
 	}
-	s->src = (__u64)GET(struct filename, filename, name);
+	s->src = (__u64)GET(filename, filename, name);
+	bpf_probe_read_kernel(&first, sizeof(first), (void *)s->src);
 	n = put_kernel_text(len);
 	s->text_len = n;
-	if (dfd_at && find_base(s, task, read_asked(req, dfd_at), n > 0 && s->buf[len] == '/'))
+	if (dfd_at && find_base(s, task, read_asked(req, dfd_at), first == '/'))
 		return put_ref(len + n, NO_NAME);
 	return len + n;
 }
 
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(on_submit, struct io_kiocb *trusted_req)
+SEC("raw_tp/io_uring_submit_req")
+int BPF_PROG(on_submit, void *req_arg)
 {
-	__u64 req = (__u64)UNTRUSTED(struct io_kiocb, trusted_req), len;
+	__u64 req = (__u64)req_arg, len;
 	struct asked at;
 	struct task_struct *task;
 	struct scratch *s;
 	struct submit *r;
 
-	if (!find_asked(&at, GET(struct io_kiocb, req, opcode)))
+	if (!find_asked(&at, GET(io_kiocb, req, opcode)))
 		return 0;
-	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
-	if (!is_tracked(task))
-		return 0;
-	s = get_scratch();
+	task = current_task();
+	s = begin(task, OWN, KIND_SUBMIT);
 	if (!s)
 		return 0;
 	r = (struct submit *)s->buf;
-	fill_head(&r->h, task, KIND_SUBMIT);
 	r->request = req;
 	r->op = at.op;
 	r->flags = read_asked(req, at.flags);
@@ -1358,7 +1387,7 @@ int BPF_PROG(on_submit, struct io_kiocb *trusted_req)
 	return 0;
 }
 
-SEC("tp_btf/io_uring_complete")
+SEC("raw_tp/io_uring_complete")
 int BPF_PROG(on_complete, void *ring, void *req)
 {
 	struct task_struct *task;
@@ -1370,28 +1399,25 @@ int BPF_PROG(on_complete, void *ring, void *req)
 
 	if (!req)
 		return 0;
-	opcode = GET(struct io_kiocb, req, opcode);
+	opcode = GET(io_kiocb, req, opcode);
 	if (!is_file_request(opcode))
 		return 0;
-	task = UNTRUSTED(struct task_struct, bpf_get_current_task_btf());
-	if (!is_tracked(task))
-		return 0;
-	s = get_scratch();
+	task = current_task();
+	s = begin(task, OWN, KIND_COMPLETE);
 	if (!s)
 		return 0;
 	r = (struct complete *)s->buf;
-	fill_head(&r->h, task, KIND_COMPLETE);
 	r->request = (__u64)req;
-	r->result = GET(struct io_kiocb, req, cqe.res);
+	r->result = GET(io_kiocb, req, cqe.res);
 	r->flags = r->fmode = r->pad = 0;
 	__builtin_memset(&r->file, 0, sizeof(r->file));
 	len = sizeof(*r);
 	if (r->result >= 0 && opcode < IORING_OP_RENAMEAT && !read_asked((__u64)req, AT(struct io_open, file_slot)))
 		f = get_file(task, r->result);
 	if (f) {
-		r->fmode = GET(struct file, f, f_mode);
-		r->flags = GET(struct file, f, f_flags);
-		len = put_file(s, &r->file, len, (__u64)GET(struct file, f, f_path.mnt), (__u64)GET(struct file, f, f_path.dentry));
+		r->fmode = GET(file, f, f_mode);
+		r->flags = GET(file, f, f_flags);
+		len = put_file(s, &r->file, len, (__u64)GET(file, f, f_path.mnt), (__u64)GET(file, f, f_path.dentry));
 		if (s->nowhere)
 			r->result = -1; /* as in on_sys_exit */
 	}

@@ -1,16 +1,12 @@
 package ebpf
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
@@ -28,7 +24,7 @@ type Options struct {
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
 	CallRing    int  // bytes, a power of two; 0: 4 MiB, and Grow adds to it
 
-	without []asm.BuiltinFunc // for tests: helpers that are taken to be missing
+	without []string // for tests: constants of the tracker that are 0, as where the kernel lacks something
 }
 
 // Lost counts what the kernel side could not deliver.
@@ -59,8 +55,8 @@ type Tracker struct {
 	lost      *ebpf.Variable
 	remounts  *ebpf.Variable
 	seen      *ebpf.Variable
-	rings     bool              // requests to rings are told of
-	without   []asm.BuiltinFunc // helpers that the kernel lacks
+	rings     bool     // requests to rings are told of
+	without   []string // constants that tell what the kernel lacks
 	process   Process
 	call      Call
 }
@@ -72,28 +68,27 @@ func New(opts Options) (*Tracker, error) {
 		return nil, err
 	}
 	defer raiseMemlock()()
-	// To read the kernel's types takes longest, and needs none of the rest.
+	t := &Tracker{without: opts.without}
+	spec, err := newSpec(opts)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := wantedTypes(spec.Types)
+	if err != nil {
+		return nil, err
+	}
 	type result struct {
-		types *btf.Cache
+		types *kernelTypes
 		err   error
 	}
 	types := make(chan result, 1)
 	go func() {
-		cache := btf.NewCache()
-		_, err := cache.Kernel()
-		types <- result{cache, err}
+		t, err := readTypes(wanted)
+		types <- result{t, err}
 	}()
-	t := &Tracker{without: opts.without}
-	spec, err := newSpec(opts)
-	if err == nil {
-		err = t.makeMaps(spec)
-	}
+	err = t.makeMaps(spec)
 	kernel := <-types
-	switch {
-	case err != nil:
-	case kernel.err != nil:
-		err = explainBTF(kernel.err)
-	default:
+	if err = cmp.Or(err, kernel.err); err == nil {
 		err = t.load(spec, kernel.types)
 	}
 	if err != nil {
@@ -126,18 +121,17 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if !opts.Free {
 		delete(spec.Programs, trackerProgOnFree)
 	}
-	if err := spec.Variables[trackerVarArgsMax].Set(uint32(min(opts.ArgsMax, 8192))); err != nil {
-		return nil, fmt.Errorf("set args_max: %w", err)
-	}
+	constants := map[string]any{trackerVarArgsMax: uint32(min(opts.ArgsMax, 8192))}
 	var ns unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/mnt", &ns); err == nil {
-		if err := spec.Variables[trackerVarMountNs].Set(uint32(ns.Ino)); err != nil {
-			return nil, fmt.Errorf("set mount_ns: %w", err)
-		}
+		constants[trackerVarMountNs] = uint32(ns.Ino)
 	}
 	if opts.Free {
-		if err := spec.Variables[trackerVarWantFree].Set(uint8(1)); err != nil {
-			return nil, fmt.Errorf("set want_free: %w", err)
+		constants[trackerVarWantFree] = uint8(1)
+	}
+	for name, value := range constants {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set the tracker's %s: %w", name, err)
 		}
 	}
 	if len(opts.without) > 0 {
@@ -210,20 +204,19 @@ func notSupported(what string, err error) error {
 }
 
 // load loads the programs and attaches them.
-func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
-	opts := ebpf.CollectionOptions{Cache: types, MapReplacements: map[string]*ebpf.Map{
+func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
+	opts := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
 		trackerMapProcesses: t.maps.Processes, trackerMapCalls: t.maps.Calls, trackerMapTracked: t.maps.Tracked,
 		trackerMapNumbers: t.maps.Numbers, trackerMapMarked: t.maps.Marked, trackerMapSpill: t.maps.Spill,
 		trackerMapAlarm: t.maps.Alarm,
 	}}
-	kernel, err := types.Kernel()
-	if err != nil {
-		return notSupported("read the kernel's types (BTF)", err)
-	}
-	opts.Programs.ExtraRelocationTargets, t.subvols = btrfsTypes(types)
-	t.rings = attachRings(spec, kernel) == nil
-	if !t.rings {
+	opts.Programs.KernelTypes = types.spec
+	t.subvols = types.subvols
+	if t.rings = attachRings(spec, types) == nil; !t.rings {
 		withoutRings(spec)
+	}
+	if err := numberTypes(spec, types); err != nil {
+		return err
 	}
 	coll, err := loadHalves(spec, opts)
 	if err != nil && t.without == nil {
@@ -241,7 +234,7 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *btf.Cache) error {
 	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
 	t.remounts, t.seen = coll.Variables[trackerVarRemounts], coll.Variables[trackerVarRemountsSeen]
 	for name, prog := range coll.Programs {
-		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: spec.Programs[name].AttachTo, Program: prog})
 		if err != nil {
 			return notSupported("attach "+name, err)
 		}
@@ -260,9 +253,6 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 		return nil, err
 	}
 	opts.MapReplacements = all.Maps
-	// The types of a module read those of the kernel without a lock: with them it
-	// is one after the other.
-	together := len(opts.Programs.ExtraRelocationTargets) > 0
 	// The two that take longest are apart.
 	first := map[string]bool{trackerProgOnSysExit: true, trackerProgOnSubmit: true, trackerProgOnExit: true}
 	var halves [2]*ebpf.Collection
@@ -272,7 +262,7 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 		half := *spec
 		half.Programs = map[string]*ebpf.ProgramSpec{}
 		for name, prog := range spec.Programs {
-			if i == 0 && together || !together && first[name] == (i == 0) {
+			if first[name] == (i == 0) {
 				half.Programs[name] = prog
 			}
 		}
@@ -298,17 +288,6 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 
 // Rings tells whether there are records of what is done by io_uring.
 func (t *Tracker) Rings() bool { return t.rings }
-
-// btrfsTypes finds where the kernel describes an inode of btrfs, if it does: in
-// its own types, or in those of the module. What is not loaded is not mounted.
-func btrfsTypes(types *btf.Cache) (targets []*btf.Spec, ok bool) {
-	if _, err := os.Stat("/sys/kernel/btf/btrfs"); err == nil {
-		module, err := types.Module("btrfs")
-		return []*btf.Spec{module}, err == nil
-	}
-	modules, err := os.ReadFile("/proc/modules")
-	return nil, err != nil || !bytes.Contains(append([]byte{'\n'}, modules...), []byte("\nbtrfs "))
-}
 
 // Subvolumes tells whether records can have File.Subvol.
 func (t *Tracker) Subvolumes() bool { return t.subvols }

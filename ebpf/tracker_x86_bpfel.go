@@ -32,6 +32,7 @@ const (
 	trackerProgOnSubmit    = "on_submit"
 	trackerProgOnSysExit   = "on_sys_exit"
 	trackerVarArgsMax      = "args_max"
+	trackerVarHaveCast     = "have_cast"
 	trackerVarHaveFindVma  = "have_find_vma"
 	trackerVarHaveTaskBtf  = "have_task_btf"
 	trackerVarLost         = "lost"
@@ -39,6 +40,7 @@ const (
 	trackerVarRecorder     = "recorder"
 	trackerVarRemounts     = "remounts"
 	trackerVarRemountsSeen = "remounts_seen"
+	trackerVarTypes        = "types"
 	trackerVarWantFree     = "want_free"
 )
 
@@ -112,6 +114,7 @@ type trackerMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerVariableSpecs struct {
 	ArgsMax      *ebpf.VariableSpec `ebpf:"args_max"`
+	HaveCast     *ebpf.VariableSpec `ebpf:"have_cast"`
 	HaveFindVma  *ebpf.VariableSpec `ebpf:"have_find_vma"`
 	HaveTaskBtf  *ebpf.VariableSpec `ebpf:"have_task_btf"`
 	Lost         *ebpf.VariableSpec `ebpf:"lost"`
@@ -119,6 +122,7 @@ type trackerVariableSpecs struct {
 	Recorder     *ebpf.VariableSpec `ebpf:"recorder"`
 	Remounts     *ebpf.VariableSpec `ebpf:"remounts"`
 	RemountsSeen *ebpf.VariableSpec `ebpf:"remounts_seen"`
+	Types        *ebpf.VariableSpec `ebpf:"types"`
 	WantFree     *ebpf.VariableSpec `ebpf:"want_free"`
 }
 
@@ -170,6 +174,7 @@ func (m *trackerMaps) Close() error {
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerVariables struct {
 	ArgsMax      *ebpf.Variable `ebpf:"args_max"`
+	HaveCast     *ebpf.Variable `ebpf:"have_cast"`
 	HaveFindVma  *ebpf.Variable `ebpf:"have_find_vma"`
 	HaveTaskBtf  *ebpf.Variable `ebpf:"have_task_btf"`
 	Lost         *ebpf.Variable `ebpf:"lost"`
@@ -177,6 +182,7 @@ type trackerVariables struct {
 	Recorder     *ebpf.Variable `ebpf:"recorder"`
 	Remounts     *ebpf.Variable `ebpf:"remounts"`
 	RemountsSeen *ebpf.Variable `ebpf:"remounts_seen"`
+	Types        *ebpf.Variable `ebpf:"types"`
 	WantFree     *ebpf.Variable `ebpf:"want_free"`
 }
 
