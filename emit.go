@@ -20,6 +20,7 @@ type writer struct {
 
 // start begins a record.
 func (j *joiner) start(p *proctree.Process, uid uint32, at int64) *output.Record {
+	j.who = p
 	j.rec = output.Record{
 		Time: at + j.clock, PID: p.ID.TGID, PPID: p.Parent.TGID, Start: p.ID.Start, UID: uid, Comm: p.Comm, Exe: p.Exe,
 	}
@@ -29,6 +30,9 @@ func (j *joiner) start(p *proctree.Process, uid uint32, at int64) *output.Record
 // say hands out the record that start began.
 func (j *joiner) say(kind output.Kind, op output.Op, path, target []byte) {
 	j.rec.Kind, j.rec.Op, j.rec.Path, j.rec.Target = kind, op, path, target
+	if j.seen {
+		j.fillSeen()
+	}
 	j.emit(&j.rec)
 }
 

@@ -64,6 +64,7 @@ type joiner struct {
 	clock   int64  // to be added to CLOCK_MONOTONIC to get the time of day
 	calls   bool   // there are call records
 	handles bool   // fill Record.Handle
+	seen    bool   // fill Record.Seen and SeenTarget
 	args    bool   // fill Record.Args
 	guess   bool   // bitModify is there for what rings do only
 	notes   uint32 // of bitModify and bitAttrib: what becomes records of its own
@@ -106,6 +107,8 @@ type joiner struct {
 	strangers  map[uint32]*proctree.Process // who did in another namespace, likewise
 	foreign    bool                         // somebody was in another one
 	rec        output.Record
+	who        *proctree.Process // whose record it is
+	seenAs     [2][]byte
 	path       [3][]byte
 	faults     faults
 	events     int                  // events of the tree

@@ -26,6 +26,7 @@ type Options struct {
 	Epoch   time.Duration // how long to gather before a barrier; 0: 50 ms, 5 ms without calls
 	ArgsMax int           // bytes of argv kept of an exec; 0: none
 	Handles bool          // fill Record.Handle
+	Seen    bool          // fill Record.Seen and SeenTarget
 	Modify  bool          // also record writes through descriptors
 	Attrib  bool          // also record changes of mode, owner, times and extended attributes
 	WaitAll bool          // go on until the last process of the tree is gone
@@ -242,7 +243,7 @@ func (r *Recorder) watch() error {
 		r.addOverlay(o, m)
 	}
 	r.join.calls = !r.opts.NoCalls
-	r.join.handles = r.opts.Handles
+	r.join.handles, r.join.seen = r.opts.Handles, r.opts.Seen
 	r.join.notes = notes
 	r.join.args = r.opts.ArgsMax > 0
 	r.join.disk = realDisk{}

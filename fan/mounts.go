@@ -1,9 +1,11 @@
 package fan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"sort"
 	"strconv"
 	"strings"
@@ -188,6 +190,18 @@ func (t *MountTable) Append(dst []byte, dev uint32, inside []byte) ([]byte, bool
 	return append(dst, rest...), true
 }
 
+// Names returns the paths, in the mount namespace, that a path inside the
+// filesystem on dev has there: one for each mount that shows it.
+func (t *MountTable) Names(dev uint32, inside []byte) []string {
+	var names []string
+	for _, m := range t.byDev[dev] {
+		if rest, ok := below(inside, m.Root); ok {
+			names = append(names, path.Join(m.Mountpoint, string(rest)))
+		}
+	}
+	return names
+}
+
 // Shows returns the mount by which Append names a path.
 func (t *MountTable) Shows(dev uint32, inside []byte) (Mount, bool) {
 	m, _ := t.shows(dev, inside)
@@ -226,13 +240,13 @@ func (t *MountTable) On(path []byte) (Mount, bool) {
 // Inside returns the path inside the filesystem of a path on a mount.
 func (m *Mount) Inside(path []byte) []byte {
 	rest, _ := below(path, m.Mountpoint)
+	if m.Root != "/" {
+		return append([]byte(m.Root), bytes.TrimSuffix(rest, []byte("/"))...)
+	}
 	if len(rest) == 0 || rest[0] != '/' {
 		rest = append([]byte("/"), rest...)
 	}
-	if m.Root == "/" {
-		return rest
-	}
-	return append([]byte(m.Root), rest...)
+	return rest
 }
 
 // below returns what follows root in path, "" or with a leading slash.

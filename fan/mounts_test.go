@@ -228,7 +228,7 @@ func TestMountOn(t *testing.T) {
 		dev    uint32
 		inside string
 	}{
-		"/": {8, "/"}, "/a/b": {8, "/a/b"}, "/mnt": {9, "/sub/"}, "/mnt/x": {9, "/sub/x"}, "/mnt/in": {10, "/"}, "/mnt/in/x": {10, "/x"},
+		"/": {8, "/"}, "/a/b": {8, "/a/b"}, "/mnt": {9, "/sub"}, "/mnt/x": {9, "/sub/x"}, "/mnt/in": {10, "/"}, "/mnt/in/x": {10, "/x"},
 		"/mnt/inner": {9, "/sub/inner"}, "/mnt2/x": {12, "/x"}, "/mnt3": {8, "/mnt3"},
 	} {
 		m, ok := table.On([]byte(path))

@@ -124,6 +124,12 @@ func (j *JSONL) Write(r *Record) error {
 	default:
 		e = j.name(e, "path", "path_raw", r.Path)
 	}
+	if len(r.Seen) > 0 {
+		e = j.name(e, "seen", "seen_raw", r.Seen)
+	}
+	if len(r.SeenTarget) > 0 {
+		e = j.name(e, "seen_target", "seen_target_raw", r.SeenTarget)
+	}
 	if len(r.Args) > 0 {
 		e = j.list(e, "args", "args_raw", bytes.TrimSuffix(r.Args, []byte{0}))
 	}

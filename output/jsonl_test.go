@@ -102,6 +102,13 @@ func TestJSONLRecords(t *testing.T) {
 			},
 			`"kind":"link","op":"symbolic",` + who + `,"path":"\ufffd","path_raw":"/w==","target":"/l\ufffd","target_raw":"L2z+"`,
 		},
+		"names of a process with a root directory of its own": {
+			func(r *output.Record) {
+				r.Kind, r.Op, r.Path, r.Target = output.Link, output.Hard, []byte("/in/a"), []byte("/in/b\xff")
+				r.Seen, r.SeenTarget = []byte("/a"), []byte("/b\xff")
+			},
+			`"kind":"link","op":"hard",` + who + `,"path":"/in/a","target":"/in/b\ufffd","target_raw":"L2luL2L/","seen":"/a","seen_target":"/b\ufffd","seen_target_raw":"L2L/"`,
+		},
 		"exe not UTF-8": {
 			func(r *output.Record) { r.Kind, r.Exe, r.Path = output.Read, []byte("\x80"), []byte("/") },
 			`"kind":"read",` + who + `,"exe":"\ufffd","exe_raw":"gA==","path":"/"`,

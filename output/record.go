@@ -82,11 +82,14 @@ type Record struct {
 	Exe    []byte // path of the image it ran then
 	Path   []byte // absolute, bytes as they are; of a symbolic link its text
 	Target []byte // Rename, Link: the new name
-	Child  uint32 // Fork
-	Code   int    // Exit: exit code
-	Signal int    // Exit: what killed it, 0 if nothing did
-	Args   []byte // Exec: argv, each with a NUL, if asked for
-	Handle string // of the file, fsid:type:bytes in hexadecimal; filled only if asked for
+	// Path and Target as the process itself calls them, if it was chrooted or is in
+	// another mount namespace and has other names for them; filled only if asked for.
+	Seen, SeenTarget []byte
+	Child            uint32 // Fork
+	Code             int    // Exit: exit code
+	Signal           int    // Exit: what killed it, 0 if nothing did
+	Args             []byte // Exec: argv, each with a NUL, if asked for
+	Handle           string // of the file, fsid:type:bytes in hexadecimal; filled only if asked for
 	// First: of Modify, no Write or Modify of this process on this file came before.
 	First bool
 	// Inferred: there was no call record; kind, order or path rest on reasoning.

@@ -244,8 +244,9 @@ func record(f *recordFlags, argv []string) error {
 	if err := permitted(f.user != ""); err != nil {
 		return err
 	}
+	json := strings.HasPrefix(f.format, "json")
 	opts := fanrec.Options{
-		NoCalls: f.noCalls, Modify: f.modify, Attrib: f.attrib, Epoch: f.epoch, WaitAll: f.waitAll, Handles: strings.HasPrefix(f.format, "json"), Log: log,
+		NoCalls: f.noCalls, Modify: f.modify, Attrib: f.attrib, Epoch: f.epoch, WaitAll: f.waitAll, Handles: json, Seen: json, Log: log,
 		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue, NoRings: f.noRings,
 	}
 	if f.args {

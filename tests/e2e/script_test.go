@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,8 @@ import (
 //	                               must be those in EXPECTED; with -p those of
 //	                               processes, too. LOG must be a complete log.
 //	has LOG EXPECTED               each line of EXPECTED must be among them, in order
+//	seen LOG EXPECTED              the records of LOG, JSON lines, that have other
+//	                               names for the process must be those in EXPECTED
 //	incomplete LOG                 the log must say that it is not complete
 //	start NAME PROGRAM ARG...      start it, in a process group of its own
 //	signal NAME SIGNAL             send it a signal; "-NAME" means its group
@@ -37,6 +41,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"status":     cmdStatus,
 	"records":    cmdRecords,
 	"has":        cmdHas,
+	"seen":       cmdSeen,
 	"incomplete": cmdIncomplete,
 	"start":      cmdStart,
 	"signal":     cmdSignal,
@@ -122,6 +127,29 @@ func cmdHas(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s: not found: %s\nin:\n%s", args[0], want[found], strings.Join(got, "\n"))
 	} else if !missing && neg {
 		ts.Fatalf("%s: found all of %s", args[0], args[1])
+	}
+}
+
+func cmdSeen(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, len(args) == 2, "seen LOG EXPECTED")
+	work := ts.Getenv("WORK")
+	var got []string
+	for _, line := range strings.Split(strings.TrimSpace(ts.ReadFile(args[0])), "\n") {
+		var r struct{ Kind, Path, Target, Seen, Seen_target string }
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			ts.Fatalf("%s: %v", args[0], err)
+		}
+		if r.Seen+r.Seen_target == "" {
+			continue
+		}
+		path, _ := strings.CutPrefix(r.Path, work+"/")
+		target, _ := strings.CutPrefix(r.Target, work+"/")
+		got = append(got, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s = %s %s", r.Kind, path, target, r.Seen, r.Seen_target)), " "))
+	}
+	want := lines(ts.ReadFile(args[1]))
+	if diff := cmp.Diff(want, got); diff != "" {
+		ts.Logf("%s", strings.Join(got, "\n"))
+		ts.Fatalf("other names in %s (-want +got):\n%s", args[0], diff)
 	}
 }
 
