@@ -97,6 +97,7 @@ FUZZ      = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -ti
 fuzz:
 	$(FUZZ) -fuzz '^FuzzDecode$$' ./fan
 	$(FUZZ) -fuzz '^FuzzMounts$$' ./fan
+	$(FUZZ) -fuzz '^FuzzDecodeDescriptor$$' ./fan
 	$(FUZZ) -fuzz '^FuzzDecodeProcess$$' ./ebpf
 	$(FUZZ) -fuzz '^FuzzDecodeCall$$' ./ebpf
 	$(FUZZ) -fuzz '^FuzzRing$$' ./ebpf

@@ -51,7 +51,10 @@ func (j *joiner) setHandle(i fan.Inode) {
 // at returns the path that an event says: the name in its directory, or the
 // directory itself.
 func (j *joiner) at(dst []byte, e *event) ([]byte, bool) {
-	if e.dir == (fan.Inode{}) {
+	switch {
+	case e.aside:
+		return append(dst, j.now.get(e.name)...), true
+	case e.dir == (fan.Inode{}):
 		return j.appendDir(dst, e.target)
 	}
 	return j.appendIn(dst, e.dir, j.now.get(e.name))

@@ -37,6 +37,7 @@ type place struct {
 type faults struct {
 	Overflow   int // the event queue overflowed
 	NoHandle   int // an event without a handle
+	Unseen     int // an event of a file that could not be opened
 	Unresolved int // a path that could not be had
 	Ambiguous  int // an event of one of two processes with the same pid
 	Malformed  int // an event or record that could not be decoded
@@ -83,6 +84,7 @@ type joiner struct {
 	sealed     int     // so many events are in front of the last barrier
 	floor      int64   // what is read next was queued after this time
 	closed     int64   // every call that returned by then has its event among the sealed
+	former     int64   // closed of the epoch before
 	after      int64   // all sealed events were queued before this time
 	round      uint64  // of decide
 	ops        []op
@@ -193,6 +195,25 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 	j.now.events = append(j.now.events, e)
 }
 
+// sight takes an event of a filesystem without file handles, read after begin and
+// queued after since. Such events have a queue of their own: only these two times
+// order them among the others. What is executed there has a record.
+func (j *joiner) sight(s *fan.Sighting, since, begin int64) {
+	if _, inside := j.tree.Since(uint32(s.PID)); !inside || s.Mask&bitOpenExec != 0 {
+		return
+	}
+	if s.Path == "" {
+		j.faults.Unseen++
+		return
+	}
+	j.events++
+	j.now.events = append(j.now.events, event{
+		seq: j.seq, mask: uint32(s.Mask), pid: uint32(s.PID), begin: begin, end: begin, floor: since, bound: begin, moved: -1,
+		target: fan.Inode{Ino: s.Ino, Gen: uint32(s.Dev)}, aside: true, name: j.now.put([]byte(s.Path)),
+	})
+	j.seq++
+}
+
 // noteDir remembers what happens to directories in what is pending.
 func (j *joiner) noteDir(e *event, i int32) {
 	e.moved = -1
@@ -299,6 +320,7 @@ func (j *joiner) addCall(r *ebpf.Call) bool {
 // between before and after has been added, and every record of the tracker
 // until after the barrier. sealed is how many of the pending events those are.
 func (j *joiner) seal(before, after int64, sealed int) {
+	j.former = j.closed
 	j.sealed, j.closed, j.after = sealed, before, after
 	j.pair()
 	if !slices.IsSortedFunc(j.now.calls, byCallTime) {

@@ -292,9 +292,22 @@ func (r *Recorder) remount() ([]uint32, error) {
 
 // watchLate watches what was mounted meanwhile.
 func (r *Recorder) watchLate() error {
+	before := r.asides
+	r.asides = map[uint32]bool{}
+	late := func(m fan.Mount) {
+		if r.opts.NoCalls {
+			r.missing = append(r.missing, fmt.Sprintf("%s (%s) was mounted while recording: what was done there at once is not known", m.Mountpoint, m.Type))
+		}
+	}
 	for _, shown := range r.table.Superblocks() {
 		m := shown[0]
-		if fan.Pseudo(m.Type) || m.Type == "overlay" && !r.opts.NoCalls {
+		if fan.Pseudo(m.Type) {
+			if r.watchAside(m) && !before[m.Dev] {
+				late(m)
+			}
+			continue
+		}
+		if m.Type == "overlay" && !r.opts.NoCalls {
 			continue
 		}
 		if index := r.group.Filesystems.ByDev(m.Dev); index != 0 {
@@ -317,6 +330,9 @@ func (r *Recorder) watchLate() error {
 		}
 		if err != nil {
 			r.opts.Log.Debug().Err(err).Msg("a new mount is not watched")
+			if r.watchAside(m) && !before[m.Dev] {
+				late(m)
+			}
 		}
 		if err != nil || index == 0 {
 			if err := r.tracker.Unmark(m.Dev); err != nil {
@@ -325,9 +341,7 @@ func (r *Recorder) watchLate() error {
 			continue
 		}
 		r.root(index, r.join.graph)
-		if r.opts.NoCalls {
-			r.missing = append(r.missing, fmt.Sprintf("%s (%s) was mounted while recording: what was done there at once is not known", m.Mountpoint, m.Type))
-		}
+		late(m)
 	}
 	return nil
 }

@@ -83,6 +83,9 @@ func (j *joiner) byExits() {
 	least := int64(math.MaxInt64)
 	for k := len(rest) - 1; k >= 0; k-- {
 		o := &rest[k]
+		if j.now.events[o.i].aside {
+			continue
+		}
 		o.key = min(o.key, least)
 		// Only closes follow the end.
 		if e := &j.now.events[o.i]; e.mask&^(bitClosed|bitDir) != 0 {

@@ -42,6 +42,9 @@ func (j *joiner) bound() {
 	least, thread, other := j.after, uint32(0), j.after
 	for i := j.sealed - 1; i >= 0; i-- {
 		e := &j.now.events[i]
+		if e.aside {
+			continue
+		}
 		bound := least
 		if e.anchor != 0 && e.thread == thread {
 			bound = other
@@ -120,6 +123,9 @@ func (j *joiner) limit(all bool) int64 {
 		return math.MaxInt64
 	}
 	limit := j.closed
+	if !j.calls {
+		limit = j.former // the closes of a process follow its exit
+	}
 	for i := range j.now.events[:j.sealed] {
 		if e := &j.now.events[i]; e.held() {
 			limit = min(limit, e.bound)

@@ -60,6 +60,7 @@ type event struct {
 	copied  bool              // an overlay made it
 	linked  bool              // a link call is in it, or a rename made what it removed again
 	pinned  bool              // something that waits refers to it
+	aside   bool              // of a queue of its own, and name is the whole path: see sight
 	outside bool              // by a process outside of the tree; only changes of directories are kept
 	settled bool              // no call will come that explains the rest
 	done    bool              // everything in it is released

@@ -61,6 +61,9 @@ type Result struct {
 type Recorder struct {
 	opts     Options
 	group    *fan.Group
+	aside    *fan.Descriptors // without call records: of filesystems that group cannot watch; else nil
+	asideAt  int64            // when it was read last
+	asides   map[uint32]bool  // the devices that it watches
 	tracker  *ebpf.Tracker
 	join     *joiner
 	out      func(*output.Record)
@@ -105,7 +108,7 @@ func New(opts Options) (*Recorder, error) {
 		}
 	}
 	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, stop: -1, mountsFD: -1, slept: opts.Epoch,
-		overlay: map[uint32]string{}}
+		overlay: map[uint32]string{}, asides: map[uint32]bool{}}
 	type loaded struct {
 		tracker *ebpf.Tracker
 		err     error
@@ -180,8 +183,12 @@ func howMarked(fstype string) uint32 {
 // watch makes the fanotify group and marks every filesystem that can be.
 func (r *Recorder) watch() error {
 	mask := uint64(fan.Names | fan.Opens)
+	var err error
 	if r.opts.NoCalls {
 		mask |= fan.Writes
+		if r.aside, err = fan.NewDescriptors(); err != nil {
+			return err
+		}
 	}
 	var notes uint32
 	if r.opts.Modify {
@@ -191,7 +198,6 @@ func (r *Recorder) watch() error {
 		notes |= bitAttrib
 	}
 	mask |= uint64(notes)
-	var err error
 	if r.group, err = fan.NewGroup(fan.Options{Mask: mask, Limited: r.opts.LimitedQueue}); err != nil {
 		return err
 	}
@@ -208,6 +214,7 @@ func (r *Recorder) watch() error {
 	for _, shown := range r.table.Superblocks() {
 		m := shown[0]
 		if fan.Pseudo(m.Type) {
+			r.watchAside(m)
 			continue
 		}
 		if m.Type == "overlay" && !r.opts.NoCalls {
@@ -225,11 +232,16 @@ func (r *Recorder) watch() error {
 			if errors.Is(err, unix.EPERM) {
 				return err
 			}
-			r.note("%s (%s) is not watched by fanotify: %v", m.Mountpoint, m.Type, err)
+			if !r.watchAside(m) {
+				r.note("%s (%s) is not watched by fanotify: %v", m.Mountpoint, m.Type, err)
+			}
 		}
 	}
 	if r.opts.NoCalls {
 		r.notes = append(r.notes, "recorded without call records: kinds and order are inferred, and working directories, link texts and what is not watched are missing")
+		if !r.aside.Exact {
+			r.notes = append(r.notes, "files without handles (/proc, network filesystems) that are gone when they are looked at are missing: Linux 6.13 would tell")
+		}
 	}
 	r.join = newJoiner(r.group.Filesystems, graph, r.table)
 	r.join.self, r.join.mountNS = int32(unix.Getpid()), mountNamespace("self")
@@ -260,6 +272,39 @@ func (r *Recorder) watch() error {
 		}
 	}
 	return nil
+}
+
+// watchAside watches what has no file handles, for opens and writes only. With
+// call records these tell more, and of an overlay its layers do.
+func (r *Recorder) watchAside(m fan.Mount) bool {
+	if r.aside == nil || m.Type == "overlay" {
+		return false
+	}
+	err := r.aside.Watch(m)
+	if err != nil {
+		r.opts.Log.Debug().Err(err).Msg("not watched")
+		return false
+	}
+	r.asides[m.Dev] = true
+	return true
+}
+
+// sight takes what was opened and written where there are no file handles.
+func (r *Recorder) sight() error {
+	if r.aside == nil {
+		return nil
+	}
+	since, begin := r.asideAt, monotonic()
+	r.asideAt = begin
+	var seen []fan.Sighting
+	err := r.aside.Read(func(s *fan.Sighting) { seen = append(seen, *s) })
+	if err == nil && len(seen) > 0 {
+		err = r.tracker.DrainProcesses(r.join.addProcess) // who they are
+	}
+	for i := range seen {
+		r.join.sight(&seen[i], since, begin)
+	}
+	return r.malformed(err)
 }
 
 // busyDevices returns the superblocks that nobody can unmount. Those are kept,
@@ -474,10 +519,14 @@ func (r *Recorder) idle() error {
 		{Fd: int32(rings[0]), Events: unix.POLLIN},
 		{Fd: int32(rings[1]), Events: unix.POLLIN},
 		{Fd: int32(r.stop), Events: unix.POLLIN},
+		{Fd: -1, Events: unix.POLLIN},
 		{Fd: int32(r.mountsFD), Events: unix.POLLPRI},
 		{Fd: int32(r.tracker.Alarm()), Events: unix.POLLIN},
 	}
 	mounts := fds[len(fds)-2:]
+	if r.aside != nil {
+		fds[len(fds)-3].Fd = int32(r.aside.FD())
+	}
 	forever := -1
 	if r.ended {
 		fds[0].Fd = -1 // it stays readable
@@ -536,6 +585,9 @@ func monotonic() int64 {
 func (r *Recorder) epoch() error {
 	r.stats.Epochs++
 	r.join.clock = time.Now().UnixNano() - monotonic()
+	if err := r.sight(); err != nil {
+		return err
+	}
 	before, after, sealed, err := r.take()
 	if err != nil {
 		return err
@@ -725,6 +777,7 @@ func (r *Recorder) result() *Result {
 	add(int(lost.Untracked), "%d processes could not be followed: the table was full")
 	add(f.Overflow, "%d times fanotify events were lost: the queue was full")
 	add(f.NoHandle, "%d events came without a file handle")
+	add(f.Unseen, "%d files on filesystems without file handles could not be told: they were gone")
 	add(f.Unresolved, "%d records have a path that could not be found")
 	add(f.Ambiguous, "%d events of a pid that was used twice could not be attributed")
 	add(f.Malformed, "%d records of the kernel were not understood")
@@ -742,6 +795,9 @@ func (r *Recorder) Close() error {
 	}
 	if r.group != nil {
 		errs = append(errs, r.group.Close())
+	}
+	if r.aside != nil {
+		errs = append(errs, r.aside.Close())
 	}
 	if r.pidfd >= 0 {
 		errs = append(errs, unix.Close(r.pidfd))
