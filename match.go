@@ -165,6 +165,7 @@ func (j *joiner) match() {
 			j.matchName(c, false)
 		}
 	})
+	j.reconsider(calls)
 	j.raise()
 	p := 0
 	each(func(c *call) {
@@ -271,6 +272,35 @@ func (b *best) consider(i int32, score int, claimed bool) {
 			b.event, b.free = i, !claimed
 		}
 	}
+}
+
+// forget drops the choice if it is of the directory of another event and its file
+// cannot have come back to its name.
+func (j *joiner) forget(b *best, of *event) {
+	if b.count == 0 {
+		return
+	}
+	if e := &j.now.events[b.event]; e.dir == of.dir && !e.linked && !j.cameBack(e) {
+		*b = best{}
+	}
+}
+
+// cameBack tells whether a file may have got a name of an event once more.
+func (j *joiner) cameBack(e *event) bool {
+	for i := j.births.first(targetHash(0, e.target)); i >= 0; i = j.now.events[i].nextBirth {
+		o := &j.now.events[i]
+		if o.seq <= e.seq || o.target != e.target {
+			continue
+		}
+		dir, name := o.dir, o.name
+		if o.mask&bitRename != 0 {
+			dir, name = o.newDir, o.to
+		}
+		if o.mask&(bitCreate|bitRename) != 0 && dir == e.dir && bytes.Equal(j.now.get(name), j.now.get(e.name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // merge considers what another search found, as later in the queue.
@@ -432,6 +462,34 @@ func (j *joiner) matchCreate(c *call) {
 	}
 }
 
+// reconsider finds another event for a call of which it was not certain that it
+// is in its event, if that turned out to be of another call and can only be of one.
+func (j *joiner) reconsider(calls []call) {
+	for i := range calls {
+		c := &calls[i]
+		if !c.maybe {
+			continue
+		}
+		e := &j.now.events[c.event]
+		if bit, _, _ := nameBits(c.op); bit&(bitCreate|bitDelete) == 0 || c.op == ebpf.OpLink || e.claimed&bit == 0 || e.linked {
+			continue
+		}
+		was := c.event
+		if e.maybes--; e.maybes == 0 {
+			e.maybe = 0
+		}
+		c.maybe, c.event = false, -1
+		j.matchName(c, true)
+		if c.event < 0 {
+			j.matchName(c, false)
+		}
+		if c.event < 0 { // there is no other
+			c.event, c.maybe = was, true
+			e.maybes++
+		}
+	}
+}
+
 // claim joins a call with its event.
 func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 	e := &j.now.events[i]
@@ -453,6 +511,9 @@ func (j *joiner) claim(c *call, i int32, bits uint32, certain bool) {
 	}
 	e.owner, e.over = c.proc, c.Time
 	e.claimed |= bits
+	if c.made {
+		e.born = c.Time
+	}
 }
 
 // openedBefore tells whether an event that a link is in may be that of an open
@@ -584,7 +645,16 @@ func (j *joiner) searchName(c *call, bit, dir uint32, side int, name []byte) bes
 	lateGone := uint64(0)
 	for i := j.names.first(nameHash(uint64(c.ID.TGID), name)); i >= 0; i = j.now.events[i].nextName {
 		e := &j.now.events[i]
-		if e.pid != c.ID.TGID || e.mask&bit == 0 || !bytes.Equal(j.now.get(e.name), name) {
+		if e.pid != c.ID.TGID || !bytes.Equal(j.now.get(e.name), name) {
+			continue
+		}
+		if e.born != 0 && e.born <= c.prev && bit&(bitDelete|bitRename) != 0 {
+			// The name was made anew before the call began: whatever had it before
+			// was gone by then.
+			j.forget(&b, e)
+			j.forget(&late, e)
+		}
+		if e.mask&bit == 0 {
 			continue
 		}
 		score := j.scoreName(c, e, bit, dir, side)

@@ -132,9 +132,15 @@ func (j *joiner) limit(all bool) int64 {
 		}
 	}
 	for i := range j.now.calls {
-		if c := &j.now.calls[i]; c.maybe {
-			limit = min(limit, c.Time)
+		c := &j.now.calls[i]
+		if !c.maybe {
+			continue
 		}
+		at := c.Time
+		if bit, _, _ := nameBits(c.op); bit != 0 {
+			at = c.prev + 1 // agree may put it anywhere since
+		}
+		limit = min(limit, at)
 	}
 	return limit
 }

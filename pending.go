@@ -45,6 +45,7 @@ type event struct {
 	maybes  int32             // so many calls
 	awaited uint64            // the last round of decide in which a call that it may belong to had to wait
 	owner   *proctree.Process // whose call or exec is in it
+	born    int64             // the call that certainly made the file returned then; 0: none
 	over    int64             // the last call that was found in it returned then
 	gone    uint64            // place in the queue behind which its DELETE, if it has one, was done
 	late    int64             // the last open that may be in it returned then
