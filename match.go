@@ -167,10 +167,11 @@ func (j *joiner) match() {
 	})
 	j.reconsider(calls)
 	j.raise()
-	p := 0
+	p, q := 0, 0
 	each(func(c *call) {
 		p = j.matchExecs(p, c.Time)
 		if c.blind() {
+			q = j.claimQuiet(q, c.prev)
 			j.matchSlot(c, true)
 		} else {
 			j.matchOpen(c)

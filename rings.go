@@ -130,9 +130,13 @@ func (j *joiner) matchQuiet() {
 			default:
 				over = j.closed
 			}
-			if e := j.fitting(c, sure); e >= 0 {
+			if c.event < 0 {
+				if e := j.fitting(c, sure); e >= 0 {
+					j.claimSlot(c, e, true)
+				}
+			}
+			if c.event >= 0 {
 				c.Time = over
-				j.claimSlot(c, e, true)
 				if c.op == ebpf.OpRename && c.flags&unix.RENAME_EXCHANGE != 0 {
 					j.matchExchange(c)
 				}
@@ -150,6 +154,22 @@ func (j *joiner) matchQuiet() {
 			}
 		}
 	}
+}
+
+// claimQuiet joins with their events the requests from the q-th on of which no
+// completion tells, and which were submitted before a time: what an open by name
+// finds after that depends on them.
+func (j *joiner) claimQuiet(q int, until int64) int {
+	for ; q < len(j.now.requests) && j.now.requests[q].prev < until; q++ {
+		c := &j.now.requests[q]
+		if c.done || !c.quiet || c.event >= 0 {
+			continue
+		}
+		if e := j.fitting(c, true); e >= 0 {
+			j.claimSlot(c, e, true)
+		}
+	}
+	return q
 }
 
 // fitting returns the first unexplained event that a request can have made, -1

@@ -241,8 +241,8 @@ if __name__ == "__main__":
 	},
 	{
 		Name: "threads", About: "four threads on the same files and directories, one with a directory of its own; execs from a thread", Fast: true,
-		Inferred: true, // one directory made and removed by several at once: docs/todo.md
-		Prepare:  `gcc -O2 -pthread -o threads "$SOURCE/threads.c"`, Run: `./threads`,
+		Races:   true, // one directory made and removed by several at once
+		Prepare: `gcc -O2 -pthread -o threads "$SOURCE/threads.c"`, Run: `./threads`,
 	},
 	{
 		Name: "io_uring", About: "opens, unlinks, renames, links and directories by io_uring, one by one and in batches, by its workers and by its poller",
@@ -252,7 +252,7 @@ if __name__ == "__main__":
 	},
 	{
 		Name: "io_uring-slots", About: "the same into slots of the ring, and requests of which only a failure is told",
-		Packages: []string{"liburing-dev"}, Fast: true, Inferred: true,
+		Packages: []string{"liburing-dev"}, Fast: true,
 		Probe:   uring,
 		Prepare: `gcc -O2 -o uring "$SOURCE/uring.c" -luring`, Run: `./uring slots`,
 	},

@@ -30,8 +30,8 @@ type Program struct {
 	// Same runs do the same each time but for names of temporaries and the order of processes that do not wait for each other: two runs can
 	// be compared.
 	Same bool
-	// Inferred is what the recorder says by reasoning, which may differ (docs/semantics.md, docs/todo.md): a test does not judge it.
-	Inferred bool
+	// Races: one of some hundred runs may differ, as the events do not tell everything (docs/todo.md): a test then has it run once more.
+	Races bool
 }
 
 // Always are packages that several programs need.
