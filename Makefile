@@ -16,7 +16,7 @@ PURE        = . ./ebpf ./fan ./output ./proctree ./cmd/...
 
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
-PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs \
+PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build \
 	clang llvm libbpf-dev qemu-system-x86 xz-utils
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 
@@ -93,16 +93,11 @@ bench-go:
 
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
-FUZZ      = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -timeout 0
-fuzz:
-	$(FUZZ) -fuzz '^FuzzDecode$$' ./fan
-	$(FUZZ) -fuzz '^FuzzMounts$$' ./fan
-	$(FUZZ) -fuzz '^FuzzDecodeDescriptor$$' ./fan
-	$(FUZZ) -fuzz '^FuzzDecodeProcess$$' ./ebpf
-	$(FUZZ) -fuzz '^FuzzDecodeCall$$' ./ebpf
-	$(FUZZ) -fuzz '^FuzzRing$$' ./ebpf
-	$(FUZZ) -fuzz '^FuzzExtractTypes$$' ./ebpf
-	$(FUZZ) -fuzz '^FuzzFilemonReader$$' ./output
+FUZZERS   = fan/FuzzDecode fan/FuzzDecodeDescriptor fan/FuzzMounts ebpf/FuzzDecodeProcess ebpf/FuzzDecodeCall ebpf/FuzzRing \
+	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzFilemonForge output/FuzzJSONLForge cmd/fanrec/FuzzExclude
+fuzz: $(FUZZERS:%=fuzz/%)
+fuzz/%:
+	$(GO) test -run '^$$' -fuzz '^$(notdir $*)$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $(FUZZ_FLAGS) -timeout 0 ./$(patsubst %/,%,$(dir $*))
 
 SOAK_RUNS ?= 10
 MODELS    ?= 100000
@@ -114,11 +109,11 @@ soak-model:
 soak-storm: bin/fanrec
 	$(SUDO) env FANREC=$(CURDIR)/bin/fanrec SOAK=1 $(GO) test -count=$(SOAK_RUNS) -timeout 0 ./tests/storm
 
-soak-oracle: bin/fanrec
-	for i in $$(seq $(SOAK_RUNS)); do $(MAKE) oracle-all || exit 1; done
+soak-oracle: oracle-all
 
+# All at once, for an hour each, in what is left of the processors.
 soak-fuzz:
-	$(MAKE) fuzz FUZZTIME=1h
+	nice -n 19 $(MAKE) -j $(words $(FUZZERS)) fuzz FUZZTIME=1h FUZZ_FLAGS='-parallel 1'
 
 generate:
 	$(call install,clang llvm libbpf-dev)

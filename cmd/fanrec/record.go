@@ -120,7 +120,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec doctor | version | man | completion
+       fanrec deps | doctor | version | man | completion
 "fanrec --help" tells more.
 `
 

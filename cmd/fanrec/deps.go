@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"fanrec/output"
+	"fanrec/output/depfile"
+
+	"github.com/spf13/cobra"
+)
+
+type depsFlags struct {
+	target   string
+	output   string
+	format   string
+	root     string
+	user     string
+	exclude  []string
+	noSystem bool
+}
+
+// kernelFiles are no files that anything could depend on.
+var kernelFiles = []string{"/proc/**", "/sys/**", "/dev/**"}
+
+// systemFiles are what a distribution installs.
+var systemFiles = []string{"/usr/**", "/bin/**", "/sbin/**", "/lib/**", "/lib32/**", "/lib64/**", "/etc/**"}
+
+func newDeps() *cobra.Command {
+	var f depsFlags
+	cmd := &cobra.Command{
+		Use:   "deps -t TARGET [flags] (LOG | -- command [arguments])",
+		Short: "Write the dependency file of a command",
+		Long: `fanrec deps writes what a target depends on: the files that a command and all its
+descendants read and did not make themselves, out of a filemon log, or of the
+command while it runs. What the command removed, wrote to or replaced is left
+out, and so are directories.
+
+Of a log that is not complete, or a command that failed, nothing is written.`,
+		Example: `  sudo fanrec deps -t out.o -o out.d -- cc -c in.c -o out.o
+  fanrec deps -t all --no-system --root . filemon.out
+  fanrec deps -t x --format json - <filemon.out | jq .outputs`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch dash := cmd.ArgsLenAtDash(); {
+			case f.target == "":
+				return errors.New("what depends on the files? Name it with -t")
+			case dash == 0 && len(args) > 0:
+				return f.run(func() (io.ReadCloser, error) { return recordFor(args, f.user) })
+			case dash < 0 && len(args) == 1 && args[0] == "-":
+				return f.run(func() (io.ReadCloser, error) { return os.Stdin, nil })
+			case dash < 0 && len(args) == 1:
+				return f.run(func() (io.ReadCloser, error) { return os.Open(args[0]) })
+			}
+			return errors.New("want one log, or -- and a command; try fanrec deps --help")
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.target, "target", "t", "", "the `TARGET` that depends on the files")
+	fl.StringVarP(&f.output, "output", "o", "-", "write to `FILE`, - for standard output")
+	fl.StringVar(&f.format, "format", "make", "`FORMAT`: make, ninja or json (with the outputs, too)")
+	fl.StringVar(&f.root, "root", "", "make paths below `DIR` relative to it")
+	fl.StringVar(&f.user, "user", "", "run the command as user `NAME`")
+	fl.StringArrayVar(&f.exclude, "exclude", nil, "leave out paths that match `GLOB` (** crosses directories; repeatable)")
+	fl.BoolVar(&f.noSystem, "no-system", false, "leave out what is below /usr, /bin, /sbin, /lib* and /etc")
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"make", "ninja", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// recordFor records a command and returns the log.
+func recordFor(argv []string, user string) (io.ReadCloser, error) {
+	dir, err := os.MkdirTemp("", "fanrec-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	f := recordFlags{output: filepath.Join(dir, "log"), format: "filemon", quiet: true, logLevel: "warn", user: user}
+	if user != "" {
+		if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+			return nil, err
+		}
+	}
+	if err := record(&f, argv); err != nil {
+		return nil, err
+	}
+	return os.Open(f.output)
+}
+
+// run writes the dependency file of a log.
+func (f *depsFlags) run(open func() (io.ReadCloser, error)) error {
+	globs := append(append([]string{}, kernelFiles...), f.exclude...)
+	if f.noSystem {
+		globs = append(globs, systemFiles...)
+	}
+	exclude, err := newExclude(globs)
+	if err != nil {
+		return err
+	}
+	root := f.root
+	if root != "" {
+		if root, err = filepath.Abs(root); err != nil {
+			return err
+		}
+	}
+	write := map[string]func(*depfile.Rule, io.Writer) error{
+		"make": (*depfile.Rule).WriteMake, "ninja": (*depfile.Rule).WriteNinja, "json": (*depfile.Rule).WriteJSON,
+	}[f.format]
+	if write == nil {
+		return fmt.Errorf("--format %s: want make, ninja or json", f.format)
+	}
+	log, err := open()
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	files, err := filesOf(log)
+	if err != nil {
+		return err
+	}
+	rule := depfile.Rule{Target: f.target, Inputs: shown(files.Inputs(), exclude, root), Outputs: shown(files.Outputs(), exclude, root)}
+	var b bytes.Buffer
+	if err := write(&rule, &b); err != nil {
+		return err
+	}
+	if f.output == "-" {
+		_, err := os.Stdout.Write(b.Bytes())
+		return err
+	}
+	return replace(f.output, b.Bytes())
+}
+
+// filesOf reads a log to its end, which must be that of a complete one.
+func filesOf(log io.Reader) (*depfile.Files, error) {
+	r, err := output.NewFilemonReader(log)
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	var files depfile.Files
+	var rec output.Record
+	for {
+		switch err := r.Read(&rec); {
+		case err == io.EOF && len(r.Trailer().Incomplete) > 0:
+			return nil, fmt.Errorf("the log is incomplete: %s", strings.Join(r.Trailer().Incomplete, "; "))
+		case err == io.EOF:
+			return &files, nil
+		case err != nil:
+			return nil, fmt.Errorf("read the log: %w", err)
+		}
+		files.Add(&rec)
+	}
+}
+
+// shown returns the paths that are not excluded, relative to root if that is not
+// empty and they are below it.
+func shown(paths []string, exclude exclude, root string) []string {
+	var out []string
+	for _, p := range paths {
+		if exclude.match(&output.Record{Kind: output.Read, Path: []byte(p)}) {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(p, strings.TrimSuffix(root, "/")+"/"); ok && root != "" {
+			p = rest
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// replace writes a file in one step: nobody reads half of it.
+func replace(name string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".fanrec-")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}

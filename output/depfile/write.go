@@ -1,0 +1,155 @@
+package depfile
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Rule is what is written: a target and what it was made from.
+type Rule struct {
+	Target  string
+	Inputs  []string
+	Outputs []string // for JSON only
+}
+
+// WriteMake writes a rule for GNU make, and for each input an empty one, so that
+// make goes on when it is removed. A name that no makefile can have is an error.
+func (r *Rule) WriteMake(w io.Writer) error {
+	var b bytes.Buffer
+	if err := r.write(&b, makeName); err != nil {
+		return err
+	}
+	if n := len(r.Inputs); n > 0 && strings.TrimRight(r.Inputs[n-1], " \t\\") != r.Inputs[n-1] {
+		b.Truncate(b.Len() - 1)
+		b.WriteString(" | /\n") // or the end of the name would be trimmed; this orders only
+	}
+	for _, name := range r.Inputs {
+		target, _ := makeName(name, true)
+		b.WriteString("\n" + target + ":\n")
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// WriteNinja writes a rule that ninja reads as a depfile. A name that it cannot
+// read is an error.
+func (r *Rule) WriteNinja(w io.Writer) error {
+	var b bytes.Buffer
+	if err := r.write(&b, ninjaName); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (r *Rule) write(b *bytes.Buffer, escape func(name string, target bool) (string, error)) error {
+	target, err := escape(r.Target, true)
+	if err != nil {
+		return err
+	}
+	b.WriteString(target + ":")
+	for _, name := range r.Inputs {
+		text, err := escape(name, false)
+		if err != nil {
+			return err
+		}
+		b.WriteString(" \\\n " + text)
+	}
+	b.WriteString("\n")
+	return nil
+}
+
+// makeName escapes a name for GNU make, whose rules are: a backslash protects what
+// has a meaning, and backslashes in front of that, or of the end, are doubled.
+func makeName(name string, target bool) (string, error) {
+	if strings.ContainsAny(name, "\n\r\x00;") || strings.HasSuffix(name, ")") && strings.IndexByte(name, '(') > 0 {
+		return "", unnamed("a makefile", name)
+	}
+	if strings.HasPrefix(name, "~") {
+		name = "./" + name
+	}
+	special := " \t#:|*?["
+	if target {
+		special += "%"
+	}
+	text := escaped(name, special, func(slashes int) int { return 2*slashes + 1 })
+	if end := len(name) - len(strings.TrimRight(name, `\`)); end > 0 {
+		text += strings.Repeat(`\`, end)
+	}
+	if !target && strings.TrimRight(name, " \t") != name {
+		text += " $()" // or the line's end would take the blank away
+	}
+	if !target && strings.Contains(name, "=") {
+		text = "$() " + text // or it would set a variable, if it is the first
+	}
+	return text, nil
+}
+
+// ninjaName escapes a name as ninja's reader of depfiles wants it; what that takes
+// for the end of a name cannot be escaped.
+func ninjaName(name string, _ bool) (string, error) {
+	for _, c := range []byte(name) {
+		if c < 0x80 && !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9') && strings.IndexByte(`+,/_:.~(){}%=@[]!- #$\`, c) < 0 {
+			return "", unnamed("a depfile of ninja", name)
+		}
+	}
+	if strings.HasSuffix(name, `\`) {
+		return "", unnamed("a depfile of ninja", name)
+	}
+	name = escaped(name, " ", func(slashes int) int { return 2*slashes + 1 })
+	name = strings.ReplaceAll(name, "#", `\#`)
+	return strings.ReplaceAll(name, `\:`, `\\:`), nil
+}
+
+func unnamed(where, name string) error {
+	return fmt.Errorf("%s cannot name %q: leave it out with --exclude, or choose --format json", where, name)
+}
+
+// escaped doubles each $, and puts backslashes in front of special bytes: how many,
+// by how many are there.
+func escaped(name, special string, backslashes func(int) int) string {
+	var b strings.Builder
+	slashes := 0
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c == '$' {
+			b.WriteByte('$')
+		}
+		if strings.IndexByte(special, c) >= 0 {
+			b.WriteString(strings.Repeat(`\`, backslashes(slashes)-slashes))
+		}
+		b.WriteByte(c)
+		if slashes++; c != '\\' {
+			slashes = 0
+		}
+	}
+	return b.String()
+}
+
+// WriteJSON writes the rule as one JSON object. Beside a list with names that are
+// not UTF-8 stands one of all of them in base64, with "_raw" behind its key.
+func (r *Rule) WriteJSON(w io.Writer) error {
+	o := map[string]any{"target": r.Target}
+	put := func(key string, names []string) {
+		o[key] = append([]string{}, names...)
+		var raw []string
+		valid := true
+		for _, name := range names {
+			valid = valid && utf8.ValidString(name)
+			raw = append(raw, base64.StdEncoding.EncodeToString([]byte(name)))
+		}
+		if !valid {
+			o[key+"_raw"] = raw
+		}
+	}
+	put("inputs", r.Inputs)
+	put("outputs", r.Outputs)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(o)
+}
