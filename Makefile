@@ -94,7 +94,7 @@ bench-go:
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
 FUZZERS   = fan/FuzzDecode fan/FuzzDecodeDescriptor fan/FuzzMounts ebpf/FuzzDecodeProcess ebpf/FuzzDecodeCall ebpf/FuzzRing \
-	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzFilemonForge output/FuzzJSONLForge cmd/fanrec/FuzzExclude
+	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge cmd/fanrec/FuzzExclude
 fuzz: $(FUZZERS:%=fuzz/%)
 fuzz/%:
 	$(GO) test -run '^$$' -fuzz '^$(notdir $*)$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $(FUZZ_FLAGS) -timeout 0 ./$(patsubst %/,%,$(dir $*))

@@ -61,7 +61,10 @@ func when(e *zerolog.Event, key string, ns int64) *zerolog.Event {
 // Begin implements Writer.
 func (j *JSONL) Begin(h *Header) error {
 	e := when(j.line().Str("kind", "header").Int("version", 1), "time", h.Start)
-	e = j.list(e.Uint32("pid", h.Target), "command", "command_raw", []byte(strings.Join(h.Command, "\x00")))
+	e = e.Uint32("pid", h.Target)
+	if len(h.Command) > 0 {
+		e = j.list(e, "command", "command_raw", []byte(strings.Join(h.Command, "\x00")))
+	}
 	if len(h.Notes) > 0 {
 		e = e.Strs("notes", h.Notes)
 	}

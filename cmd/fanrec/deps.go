@@ -80,7 +80,7 @@ func recordFor(argv []string, user string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	f := recordFlags{output: filepath.Join(dir, "log"), format: "filemon", quiet: true, logLevel: "warn", user: user}
+	f := recordFlags{output: filepath.Join(dir, "log"), format: "jsonl", quiet: true, logLevel: "warn", user: user}
 	if user != "" {
 		if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
 			return nil, err
@@ -137,7 +137,7 @@ func (f *depsFlags) run(open func() (io.ReadCloser, error)) error {
 
 // filesOf reads a log to its end, which must be that of a complete one.
 func filesOf(log io.Reader) (*depfile.Files, error) {
-	r, err := output.NewFilemonReader(log)
+	r, err := output.NewReader(log)
 	if err != nil {
 		return nil, fmt.Errorf("read the log: %w", err)
 	}

@@ -106,7 +106,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	for _, name := range []string{"epoch", "process-ring", "call-ring", "limited-queue", "no-rings"} {
 		fl.MarkHidden(name)
 	}
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"filemon", "filemon4", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.SetUsageTemplate(usageTemplate)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -120,7 +120,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec deps | doctor | version | man | completion
+       fanrec convert | deps | doctor | version | man | completion
 "fanrec --help" tells more.
 `
 
@@ -182,6 +182,9 @@ func newLog(f *recordFlags) (zerolog.Logger, error) {
 }
 
 // newWriter returns the writer of a format.
+// formats are those of a log, as they are completed.
+var formats = []string{"filemon", "filemon4", "jsonl"}
+
 func newWriter(format string, w io.Writer) (output.Writer, error) {
 	switch format {
 	case "filemon", "filemon5":

@@ -1,0 +1,233 @@
+package output
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// JSONLReader reads a recording as JSONL writes it. A line that is no JSON object,
+// or not one that it knows, is an error with its number; fields that it does not
+// know are passed over. Every name comes back byte for byte.
+type JSONLReader struct {
+	in      *bufio.Reader
+	line    int
+	err     error
+	header  Header
+	trailer Trailer
+	ended   bool
+	object  jsonObject
+}
+
+// jsonObject is a line of any kind.
+type jsonObject struct {
+	Kind    string
+	Version int
+	Time    string
+	Op      string
+
+	PID, PPID, UID, Child uint32
+	Start                 uint64
+	Code, Signal          int
+	Comm, Exe, Path       string
+	Target, Seen          string
+	SeenTarget            string `json:"seen_target"`
+	CommRaw               []byte `json:"comm_raw"`
+	ExeRaw                []byte `json:"exe_raw"`
+	PathRaw               []byte `json:"path_raw"`
+	TargetRaw             []byte `json:"target_raw"`
+	SeenRaw               []byte `json:"seen_raw"`
+	SeenTargetRaw         []byte `json:"seen_target_raw"`
+	Args                  []string
+	ArgsRaw               []string `json:"args_raw"`
+	Handle                string
+	Inferred              bool
+
+	Command    []string
+	CommandRaw []string `json:"command_raw"`
+	Notes      []string
+	Complete   bool
+	Incomplete []string
+}
+
+// NewJSONLReader reads the header.
+func NewJSONLReader(r io.Reader) (*JSONLReader, error) {
+	j := &JSONLReader{in: bufio.NewReaderSize(r, 64<<10)}
+	found, err := j.next()
+	switch {
+	case err != nil:
+		return nil, err
+	case !found || j.object.Kind != "header" || j.object.Version != 1:
+		return nil, j.malformed(errors.New(`not a line {"kind":"header","version":1`))
+	}
+	o := &j.object
+	command, err := list(o.Command, o.CommandRaw)
+	if err != nil {
+		return nil, j.malformed(err)
+	}
+	at, err := timeOf(o.Time)
+	if err != nil {
+		return nil, j.malformed(err)
+	}
+	j.header = Header{Target: o.PID, Start: at, Command: command, Notes: o.Notes}
+	return j, nil
+}
+
+// Header returns how the recording begins.
+func (j *JSONLReader) Header() *Header { return &j.header }
+
+// Trailer returns how the recording ended, once Read has returned io.EOF.
+// Incomplete is not empty if it says that something is missing, or has no trailer.
+func (j *JSONLReader) Trailer() *Trailer { return &j.trailer }
+
+// Line returns the number of the line of the last record, from 1.
+func (j *JSONLReader) Line() int { return j.line }
+
+// Read fills in the next record. After the last one it returns io.EOF. An error is
+// final.
+func (j *JSONLReader) Read(r *Record) error {
+	if j.err == nil {
+		j.err = j.read(r)
+	}
+	return j.err
+}
+
+func (j *JSONLReader) read(r *Record) error {
+	found, err := j.next()
+	switch {
+	case err != nil:
+		return err
+	case !found && !j.ended:
+		j.trailer.Incomplete = append(j.trailer.Incomplete, "no trailer")
+		return io.EOF
+	case !found:
+		return io.EOF
+	case j.ended:
+		return j.malformed(errors.New("a line behind the trailer"))
+	case j.object.Kind == "trailer":
+		j.ended = true
+		if err := j.end(); err != nil {
+			return j.malformed(err)
+		}
+		return j.read(r)
+	}
+	if err := j.object.record(r); err != nil {
+		return j.malformed(err)
+	}
+	return nil
+}
+
+// next reads a line into object; false at the end.
+func (j *JSONLReader) next() (bool, error) {
+	line, err := j.in.ReadBytes('\n')
+	if len(line) == 0 && err == io.EOF {
+		return false, nil
+	}
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	j.line++
+	j.object = jsonObject{}
+	d := json.NewDecoder(bytes.NewReader(line))
+	if err := d.Decode(&j.object); err != nil {
+		return false, j.malformed(fmt.Errorf("no JSON object: %w", err))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return false, j.malformed(errors.New("more than a JSON object"))
+	}
+	return true, nil
+}
+
+func (j *JSONLReader) malformed(err error) error {
+	return fmt.Errorf("line %d: %w: %w", max(j.line, 1), ErrMalformed, err)
+}
+
+func (j *JSONLReader) end() error {
+	o := &j.object
+	at, err := timeOf(o.Time)
+	if err != nil {
+		return err
+	}
+	j.trailer = Trailer{Stop: at, Incomplete: o.Incomplete}
+	if !o.Complete && len(o.Incomplete) == 0 {
+		j.trailer.Incomplete = []string{"the log says so, and not why"}
+	}
+	return nil
+}
+
+// record fills in the record that an object is.
+func (o *jsonObject) record(r *Record) error {
+	kind := slices.IndexFunc(kinds[:], func(k struct {
+		letter byte
+		name   string
+	}) bool {
+		return k.name != "" && k.name == o.Kind
+	})
+	if kind < 0 {
+		return fmt.Errorf("unknown kind %q", o.Kind)
+	}
+	op := slices.Index(ops[:], o.Op)
+	if op < 0 {
+		return fmt.Errorf("unknown operation %q", o.Op)
+	}
+	at, err := timeOf(o.Time)
+	if err != nil {
+		return err
+	}
+	args, err := list(o.Args, o.ArgsRaw)
+	if err != nil {
+		return err
+	}
+	*r = Record{
+		Time: at, PID: o.PID, PPID: o.PPID, Start: o.Start, UID: o.UID, Kind: Kind(kind), Op: Op(op), Comm: string(exact(o.Comm, o.CommRaw)),
+		Exe: exact(o.Exe, o.ExeRaw), Path: exact(o.Path, o.PathRaw), Target: exact(o.Target, o.TargetRaw),
+		Seen: exact(o.Seen, o.SeenRaw), SeenTarget: exact(o.SeenTarget, o.SeenTargetRaw),
+		Child: o.Child, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred,
+	}
+	if len(args) > 0 {
+		r.Args = []byte(strings.Join(args, "\x00") + "\x00")
+	}
+	return nil
+}
+
+// exact returns the bytes of a name, nil of none.
+func exact(text string, raw []byte) []byte {
+	switch {
+	case raw != nil:
+		return raw
+	case text == "":
+		return nil
+	}
+	return []byte(text)
+}
+
+// list returns the strings of a list.
+func list(texts, raw []string) ([]string, error) {
+	if raw == nil {
+		return texts, nil
+	}
+	out := make([]string, len(raw))
+	for i, text := range raw {
+		b, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = string(b)
+	}
+	return out, nil
+}
+
+func timeOf(text string) (ns int64, err error) {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return 0, fmt.Errorf("no time: %q", text)
+	}
+	return t.UnixNano(), nil
+}
