@@ -95,10 +95,12 @@ type joiner struct {
 	effort     int                          // that agree may still spend
 	born       map[fan.Inode]int32          // directories made in what is pending, by the event
 	moved      map[fan.Inode]int32          // and renamed, by the last event
+	left       map[fan.Inode]int32          // renamed or removed, by the first event that the graph does not know of
 	lost       map[fan.Inode]bool           // directories that cannot be found
 	last       bool                         // no more will come
 	forgot     bool                         // a directory was forgotten that what comes next may need
 	asked      []fan.Inode                  // by unknown
+	sought     map[fan.Inode]bool           // the same
 	self       int32                        // pid of the recorder
 	opened     []fan.Inode                  // directories that it opened
 	whiteouts  map[string][]int32           // renames out of a workdir, by the new name
@@ -124,7 +126,8 @@ type joiner struct {
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
 		fs: fs, graph: graph, mounts: mountTables{now: mounts}, tree: proctree.New(), calls: true, depth: mergeDepth,
-		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
+		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, left: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
+		sought:    map[fan.Inode]bool{},
 		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{}, guessed: map[writing]struct{}{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
@@ -222,6 +225,9 @@ func (j *joiner) noteDir(e *event, i int32) {
 	}
 	if e.mask&bitCreate != 0 && e.applied&bitCreate == 0 {
 		j.born[e.target] = i
+	}
+	if _, ok := j.left[e.target]; !ok && e.mask&(bitRename|bitDelete) != 0 && e.applied == 0 {
+		j.left[e.target] = i
 	}
 	if e.mask&bitRename != 0 {
 		if before, ok := j.moved[e.target]; ok {
@@ -395,6 +401,7 @@ func (j *joiner) release(all bool) {
 	j.begin, j.sealed = next, left
 	clear(j.born)
 	clear(j.moved)
+	clear(j.left)
 	for i := range j.now.events {
 		j.noteDir(&j.now.events[i], int32(i))
 	}

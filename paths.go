@@ -2,7 +2,6 @@ package fanrec
 
 import (
 	"bytes"
-	"slices"
 
 	"fanrec/ebpf"
 	"fanrec/fan"
@@ -21,6 +20,7 @@ import (
 // holds back is asked for, too: the next release may be the last.
 func (j *joiner) unknown() []fan.Inode {
 	j.asked = j.asked[:0]
+	clear(j.sought)
 	if !j.matched {
 		// Paths tell which of several events of one name a call made.
 		for i := range j.now.events[:j.sealed] {
@@ -119,7 +119,8 @@ func (j *joiner) need(dir fan.Inode) {
 		}
 		i, made := j.born[missing]
 		if !made {
-			if !slices.Contains(j.asked, missing) {
+			if !j.sought[missing] {
+				j.sought[missing] = true
 				j.asked = append(j.asked, missing)
 			}
 			return
@@ -204,11 +205,8 @@ func (j *joiner) vacated(e *event) bool {
 
 // firstChange returns the first pending event that renamed or removed a directory.
 func (j *joiner) firstChange(dir fan.Inode) *event {
-	for i := range j.now.events {
-		e := &j.now.events[i]
-		if e.target == dir && e.mask&bitDir != 0 && e.mask&(bitRename|bitDelete) != 0 && e.applied == 0 {
-			return e
-		}
+	if i, ok := j.left[dir]; ok {
+		return &j.now.events[i]
 	}
 	return nil
 }

@@ -707,11 +707,16 @@ func (r *Recorder) lookUp() error {
 			err   error
 		}
 		results := make([]found, 0, len(unknown))
-		for _, dir := range unknown {
+		r.group.Filesystems.Hold(true)
+		for n, dir := range unknown {
+			if n%256 == 255 { // who unmounted it may wait
+				r.group.Filesystems.Hold(true)
+			}
 			r.stats.Lookups++
 			links, err := r.group.Filesystems.Lookup(dir, r.join.graph.Known)
 			results = append(results, found{links, dir, err})
 		}
+		r.group.Filesystems.Hold(false)
 		if _, _, _, err := r.take(); err != nil {
 			return err
 		}

@@ -38,6 +38,8 @@ type Filesystems struct {
 	byFSID map[uint64]uint32
 	byDev  map[uint32]uint32
 	byTree map[subvolume]uint32
+	hold   bool
+	held   map[*Filesystem]int // descriptors, while hold is set
 }
 
 // subvolume is a subvolume of the superblock with an index.
@@ -229,11 +231,25 @@ func (f *Filesystems) Kept(index uint32) bool {
 	return fs != nil && !f.list[fs.whole-1].loose
 }
 
+// Hold makes the filesystems that look-ups open stay open until it is called
+// again with false: to open one that may be unmounted takes a mount of its own,
+// which costs more than all else. Meanwhile its device is busy.
+func (f *Filesystems) Hold(yes bool) {
+	f.hold = yes
+	for _, fd := range f.held {
+		unix.Close(fd)
+	}
+	clear(f.held)
+}
+
 // open returns a directory of the filesystem for look-ups, and what closes it.
 func (f *Filesystems) open(fs *Filesystem) (int, func(), error) {
 	fs = f.list[fs.whole-1]
 	if fs.fd >= 0 {
 		return fs.fd, func() {}, nil
+	}
+	if fd, ok := f.held[fs]; ok {
+		return fd, func() {}, nil
 	}
 	if fs.gone {
 		return -1, nil, ErrGone
@@ -245,6 +261,13 @@ func (f *Filesystems) open(fs *Filesystem) (int, func(), error) {
 	if id, err := fsid(fd); err != nil || id != fs.FSID {
 		unix.Close(fd)
 		return -1, nil, ErrGone // another one has its device
+	}
+	if f.hold {
+		if f.held == nil {
+			f.held = map[*Filesystem]int{}
+		}
+		f.held[fs] = fd
+		return fd, func() {}, nil
 	}
 	return fd, func() { unix.Close(fd) }, nil
 }
