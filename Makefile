@@ -16,7 +16,7 @@ PURE        = . ./ebpf ./fan ./output/... ./proctree ./cmd/...
 
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
-PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build \
+PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build libcap2-bin \
 	clang llvm libbpf-dev qemu-system-x86 xz-utils
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 

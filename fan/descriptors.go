@@ -97,13 +97,10 @@ func (d *Descriptors) Read(fn func(*Sighting)) error {
 // decodeDescriptor decodes the event at the start of b and returns its length and
 // the descriptor of its file, which is negative if it could not be opened.
 func decodeDescriptor(b []byte, s *Sighting) (size, fd int, err error) {
+	if size, _, err = decodeLengths(b); err != nil {
+		return 0, -1, err
+	}
 	ne := binary.NativeEndian
-	if len(b) >= metadataSize {
-		size = int(ne.Uint32(b))
-	}
-	if size < metadataSize || size > len(b) || b[4] != unix.FANOTIFY_METADATA_VERSION {
-		return 0, -1, fmt.Errorf("%w: no event with a descriptor in %d bytes", ErrMalformed, len(b))
-	}
 	*s = Sighting{Mask: ne.Uint64(b[8:]), PID: int32(ne.Uint32(b[20:]))}
 	return size, int(int32(ne.Uint32(b[16:]))), nil
 }

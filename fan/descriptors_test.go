@@ -59,6 +59,7 @@ func FuzzDecodeDescriptor(f *testing.F) {
 	ne := binary.NativeEndian
 	ne.PutUint32(event, metadataSize)
 	event[4] = unix.FANOTIFY_METADATA_VERSION
+	ne.PutUint16(event[6:], metadataSize)
 	ne.PutUint64(event[8:], unix.FAN_OPEN)
 	ne.PutUint32(event[16:], ^uint32(2)) // -ENOENT
 	ne.PutUint32(event[20:], 7)

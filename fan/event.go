@@ -46,18 +46,11 @@ const (
 // Decode decodes the event at the start of b and returns its length. It
 // rejects what the kernel does not write; the error says at which offset.
 func Decode(b []byte, ev *Event) (int, error) {
-	if len(b) < metadataSize {
-		return 0, fmt.Errorf("%w: %d bytes are less than its metadata", ErrMalformed, len(b))
+	length, head, err := decodeLengths(b)
+	if err != nil {
+		return 0, err
 	}
 	ne := binary.NativeEndian
-	length := int(ne.Uint32(b))
-	if vers := b[4]; vers != unix.FANOTIFY_METADATA_VERSION {
-		return 0, fmt.Errorf("%w: version %d at offset 4, want %d", ErrMalformed, vers, unix.FANOTIFY_METADATA_VERSION)
-	}
-	head := int(ne.Uint16(b[6:]))
-	if length > len(b) || head < metadataSize || head > length {
-		return 0, fmt.Errorf("%w: length %d, metadata length %d at offset 0, %d bytes there", ErrMalformed, length, head, len(b))
-	}
 	*ev = Event{Mask: ne.Uint64(b[8:]), PID: int32(ne.Uint32(b[20:]))}
 	for off := head; off < length; {
 		n, err := decodeInfo(b[:length], off, ev)
@@ -67,6 +60,24 @@ func Decode(b []byte, ev *Event) (int, error) {
 		off += n
 	}
 	return length, nil
+}
+
+// decodeLengths decodes the length of the event at the start of b, and of its
+// metadata: all of that is there.
+func decodeLengths(b []byte) (length, head int, err error) {
+	if len(b) < metadataSize {
+		return 0, 0, fmt.Errorf("%w: %d bytes are less than its metadata", ErrMalformed, len(b))
+	}
+	ne := binary.NativeEndian
+	length = int(ne.Uint32(b))
+	if vers := b[4]; vers != unix.FANOTIFY_METADATA_VERSION {
+		return 0, 0, fmt.Errorf("%w: version %d at offset 4, want %d", ErrMalformed, vers, unix.FANOTIFY_METADATA_VERSION)
+	}
+	head = int(ne.Uint16(b[6:]))
+	if length > len(b) || head < metadataSize || head > length {
+		return 0, 0, fmt.Errorf("%w: length %d, metadata length %d at offset 0, %d bytes there", ErrMalformed, length, head, len(b))
+	}
+	return length, head, nil
 }
 
 // decodeInfo decodes the info record at off and returns its length. The

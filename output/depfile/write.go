@@ -77,7 +77,7 @@ func makeName(name string, target bool) (string, error) {
 	if target {
 		special += "%"
 	}
-	text := escaped(name, special, func(slashes int) int { return 2*slashes + 1 })
+	text := escaped(name, special)
 	if end := len(name) - len(strings.TrimRight(name, `\`)); end > 0 {
 		text += strings.Repeat(`\`, end)
 	}
@@ -101,7 +101,7 @@ func ninjaName(name string, _ bool) (string, error) {
 	if strings.HasSuffix(name, `\`) {
 		return "", unnamed("a depfile of ninja", name)
 	}
-	name = escaped(name, " ", func(slashes int) int { return 2*slashes + 1 })
+	name = escaped(name, " ")
 	name = strings.ReplaceAll(name, "#", `\#`)
 	return strings.ReplaceAll(name, `\:`, `\\:`), nil
 }
@@ -110,9 +110,9 @@ func unnamed(where, name string) error {
 	return fmt.Errorf("%s cannot name %q: leave it out with --exclude, or choose --format json", where, name)
 }
 
-// escaped doubles each $, and puts backslashes in front of special bytes: how many,
-// by how many are there.
-func escaped(name, special string, backslashes func(int) int) string {
+// escaped doubles each $, puts a backslash in front of special bytes, and doubles
+// those that were there.
+func escaped(name, special string) string {
 	var b strings.Builder
 	slashes := 0
 	for i := 0; i < len(name); i++ {
@@ -121,7 +121,7 @@ func escaped(name, special string, backslashes func(int) int) string {
 			b.WriteByte('$')
 		}
 		if strings.IndexByte(special, c) >= 0 {
-			b.WriteString(strings.Repeat(`\`, backslashes(slashes)-slashes))
+			b.WriteString(strings.Repeat(`\`, slashes+1))
 		}
 		b.WriteByte(c)
 		if slashes++; c != '\\' {
