@@ -23,10 +23,12 @@ filemon log, is 0 or missing in the new one. A log that is not complete stays so
 and the exit status is 125.`,
 		Example: `  fanrec convert -f jsonl filemon.out | jq -r 'select(.kind=="write").path'
   fanrec convert -f filemon4 -o old.out - <log.jsonl`,
-		Args:          cobra.ExactArgs(1),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("want one log; try fanrec convert --help")
+			}
 			in := os.Stdin
 			if args[0] != "-" {
 				var err error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,7 +177,7 @@ func shown(paths []string, exclude exclude, root string) []string {
 func replace(name string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".fanrec-")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return notWritten(name, err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(text)
@@ -185,7 +186,24 @@ func replace(name string, text []byte) error {
 		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return notWritten(name, err)
 	}
 	return nil
+}
+
+// notWritten says why a file could not be written, without the name that it has
+// until it is whole.
+func notWritten(name string, err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		err = path.Err
+	case errors.As(err, &link):
+		err = link.Err
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write %s: its directory does not exist; choose another with -o", name)
+	}
+	return fmt.Errorf("write %s: %w; choose another place with -o", name, err)
 }
