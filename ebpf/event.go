@@ -29,6 +29,7 @@ const (
 	kindCall
 	kindSubmit
 	kindComplete
+	Follow // a process that was there already is followed from now on
 )
 
 // Flags of a record.
@@ -43,6 +44,7 @@ const (
 	Interp                     // Exec: the image has an ELF interpreter
 	Recorder                   // Fork: the parent is the recorder
 	Compat                     // a 32-bit system call
+	Secure                     // Exec: the program may do more than who executed it could
 )
 
 // Op is the operation of a call record.
@@ -103,12 +105,15 @@ type Header struct {
 type Process struct {
 	Header
 	Kind     Kind
-	Parent   ID // Fork: the caller of fork, not always getppid()
+	Parent   ID // Fork: the caller of fork, not always getppid(); Follow: of that moment
 	GID      uint32
 	Cgroup   uint64 // id in the cgroup2 hierarchy
 	Status   uint32 // Exit: as wait(2) gives it
 	Comm     []byte
-	Image    File   // Exec
+	Request  uint32 // Follow: as given to Tracker.Follow
+	MountNS  uint32 // Follow: inode number of its mount namespace
+	Image    File   // Exec, Follow
+	Root     File   // Follow: its root directory
 	Interp   File   // Exec: the ELF interpreter, zero if there is none
 	Base     File   // Exec of a script: the directory that Filename is relative to
 	Filename []byte // Exec: the path as given
@@ -158,6 +163,8 @@ const (
 	forkSize = 72
 	execSize = 64 // and two files and a base
 	exitSize = 40
+
+	followSize = 80 // and two files
 
 	submitSize   = 56       // and two bases
 	completeSize = 56       // and a file
@@ -271,6 +278,23 @@ func DecodeProcess(b []byte, p *Process) error {
 		d.base(base, &p.Base)
 		if d.bad {
 			return malformed("exec with lengths beyond its end", b)
+		}
+	case Follow:
+		if len(b) < followSize+2*fileSize {
+			return malformed("short follow", b)
+		}
+		p.Parent = ID{TGID: le.Uint32(b[48:]), Start: le.Uint64(b[32:])}
+		p.Cgroup = le.Uint64(b[40:])
+		p.GID = le.Uint32(b[52:])
+		p.Comm = cString(b[56:72])
+		p.Request, p.MountNS = le.Uint32(b[72:]), le.Uint32(b[76:])
+		d := data{b: b[followSize+2*fileSize:]}
+		n, w := decodeFile(b[followSize:], &p.Image)
+		d.file(&p.Image, n, w)
+		n, w = decodeFile(b[followSize+fileSize:], &p.Root)
+		d.file(&p.Root, n, w)
+		if d.bad {
+			return malformed("follow with lengths beyond its end", b)
 		}
 	case Exit:
 		if len(b) < exitSize {

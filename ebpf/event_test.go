@@ -91,6 +91,17 @@ func encodeProcess(p *Process, unused int) []byte {
 		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Interp.Name, p.Interp.Walk, p.Filename, p.Args, p.Base.Walk} {
 			b = append(b, text...)
 		}
+	case Follow:
+		b = le.AppendUint64(b, p.Parent.Start)
+		b = le.AppendUint64(b, p.Cgroup)
+		b = le.AppendUint32(b, p.Parent.TGID)
+		b = le.AppendUint32(b, p.GID)
+		b = appendComm(b, p.Comm)
+		b = le.AppendUint32(le.AppendUint32(b, p.Request), p.MountNS)
+		b = appendFile(appendFile(b, &p.Image), &p.Root)
+		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Root.Name, p.Root.Walk} {
+			b = append(b, text...)
+		}
 	case Exit:
 		b = le.AppendUint32(b, p.Status)
 		b = append(b, 0, 0, 0, 0)
@@ -162,6 +173,8 @@ var (
 var processes = map[string]Process{
 	"fork": {Header: someHeader, Kind: Fork, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Cgroup: 1 << 51, Comm: []byte("sh")},
 	// The kernel's comm always ends in a NUL; a record need not.
+	"follow": {Header: someHeader, Kind: Follow, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Comm: []byte("sh"), Request: 3, MountNS: 1 << 31,
+		Image: File{Ino: 1, Dev: 2, Name: []byte("sh"), ParentIno: 3, Mode: 0o100755, Walk: []byte("sh\x00bin\x00")}, Root: File{Ino: 2, Walked: true}},
 	"fork, long comm": {Header: someHeader, Kind: Fork, Comm: []byte("sixteen letters!")},
 	"exec": {
 		Header: someHeader, Kind: Exec, GID: 100, Cgroup: 1 << 51, Comm: []byte("cc"), Image: someFile, Interp: walkedFile, Base: walkedBase,

@@ -163,6 +163,7 @@ struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
 	unsigned long saved_auxv[2];
+	struct file *exe_file;
 };
 
 struct vm_area_struct {
@@ -198,6 +199,11 @@ struct linux_binprm {
 	struct file *file;
 	const char *filename;
 	const char *interp;
+	unsigned int secureexec : 1;
+};
+
+struct bpf_iter__task {
+	struct task_struct *task;
 };
 
 struct filename {

@@ -20,7 +20,7 @@ func (w *witness) kinds(pid int) string {
 	var kinds []string
 	for _, p := range w.processes {
 		if p.ID.TGID == uint32(pid) {
-			kinds = append(kinds, map[Kind]string{Fork: "fork", Exec: "exec", Exit: "exit", Free: "free", Reuse: "reuse"}[p.Kind])
+			kinds = append(kinds, map[Kind]string{Fork: "fork", Exec: "exec", Exit: "exit", Free: "free", Reuse: "reuse", Follow: "follow"}[p.Kind])
 		}
 	}
 	return strings.Join(kinds, " ")

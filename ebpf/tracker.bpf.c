@@ -40,7 +40,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Everything down to struct exec is mirrored in event.go. */
 
-enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL, KIND_SUBMIT, KIND_COMPLETE };
+enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL, KIND_SUBMIT, KIND_COMPLETE, KIND_FOLLOW };
 
 enum {
 	FLAG_ALONE = 1,     /* the process has one thread */
@@ -50,6 +50,7 @@ enum {
 	FLAG_INTERP = 16,   /* the image has an ELF interpreter */
 	FLAG_RECORDER = 32, /* the parent is the recorder: this is the root of the tree */
 	FLAG_COMPAT = 64,   /* a 32-bit call */
+	FLAG_SECURE = 128,  /* exec: it may do more than who executed it (AT_SECURE) */
 };
 
 struct head {
@@ -140,6 +141,20 @@ struct exec {
 	struct base_ref base; /* of a script: what filename is relative to */
 };
 
+/* A process that is followed from now on, though it is there already. */
+struct follow {
+	struct head h;
+	__u64 parent_start;
+	__u64 cgroup;
+	__u32 parent_tgid;
+	__u32 gid;
+	char comm[16];
+	__u32 request; /* follow_request */
+	__u32 mount_ns;
+	struct file_ref image;
+	struct file_ref root; /* its root directory */
+};
+
 struct exit {
 	struct head h;
 	__u32 status; /* as wait(2) gives it */
@@ -175,6 +190,9 @@ __u64 remounts, remounts_seen;
 
 /* While this is set, each child of that thread group becomes the root of the tree. */
 __u32 recorder;
+
+/* What on_follow is run for. */
+__u32 follow_tgid, follow_request;
 
 /* Read while running; indices are mirrored by Lost in tracker.go. */
 enum lost { LOST_PROCESS, LOST_CALL, LOST_TRACKED, LOST_KINDS };
@@ -900,6 +918,12 @@ static __always_inline __u64 interp_base(struct scratch *s, struct mm_struct *mm
 	return 0;
 }
 
+/* The loader is told (AT_SECURE) where ids or capabilities were gained. */
+static __always_inline int is_secure(struct linux_binprm *bprm)
+{
+	return BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec);
+}
+
 SEC("raw_tp/sched_process_exec")
 int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 {
@@ -926,6 +950,8 @@ int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 	bpf_probe_read_kernel(r->comm, sizeof(r->comm), task->comm);
 	if (OF(OTHER, bprm, interp) != OF(OTHER, bprm, filename))
 		r->h.flags |= FLAG_SCRIPT;
+	if (is_secure(bprm))
+		r->h.flags |= FLAG_SECURE;
 	base = interp_base(s, mm);
 	if (base) {
 		r->h.flags |= FLAG_INTERP;
@@ -988,6 +1014,73 @@ int on_exit(void *ctx)
 	r->status = OF(OWN, signal, flags) & SIGNAL_GROUP_EXIT ? OF(OWN, signal, group_exit_code) : OF(OWN, leader, exit_code);
 	r->pad = 0;
 	emit_process(sizeof(*r));
+	return 0;
+}
+
+/*
+ * Run over all tasks, it follows one that user space names. First it joins the
+ * set, then it is looked at whether it lives: whoever passes on_exit later is
+ * in the set by then, and of whoever passed before nothing will come.
+ */
+SEC("iter/task")
+int on_follow(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task, *parent;
+	struct signal_struct *signal;
+	struct identity id = {};
+	struct nsproxy *nsproxy;
+	struct cred *cred;
+	struct follow *r;
+	struct scratch *s;
+	struct file *image = 0;
+	struct mm_struct *mm;
+	__u64 len = sizeof(*r);
+	__u32 tgid;
+	__u8 in = 1;
+
+	if (!task)
+		return 0;
+	task = TYPED(task_struct, task);
+	tgid = OF(OWN, task, tgid);
+	if (tgid != follow_tgid || OF(OWN, task, pid) != tgid)
+		return 0;
+	id.start = OF(OWN, task, start_boottime);
+	id.tgid = tgid;
+	if (bpf_map_update_elem(&tracked, &id, &in, BPF_ANY) || bpf_map_update_elem(&numbers, &tgid, &id.start, BPF_ANY)) {
+		count_lost(LOST_TRACKED);
+		return 0;
+	}
+	signal = OF(OWN, task, signal);
+	if (!OF(OWN, signal, live.counter)) {
+		bpf_map_delete_elem(&tracked, &id);
+		return 0;
+	}
+	s = get_scratch();
+	if (!s)
+		return 0;
+	r = (struct follow *)s->buf;
+	fill_head(&r->h, task, OWN, KIND_FOLLOW);
+	r->request = follow_request;
+	parent = OF(OWN, task, real_parent);
+	parent = (struct task_struct *)GET(task_struct, parent, group_leader);
+	r->parent_start = GET(task_struct, parent, start_boottime);
+	r->parent_tgid = GET(task_struct, parent, tgid);
+	cred = (struct cred *)OF(OWN, task, cred);
+	r->gid = OF(OWN, cred, gid.val);
+	r->cgroup = 0;
+	nsproxy = GET(task_struct, task, nsproxy);
+	r->mount_ns = nsproxy ? GET(mnt_namespace, GET(nsproxy, nsproxy, mnt_ns), ns.inum) : 0;
+	bpf_probe_read_kernel(r->comm, sizeof(r->comm), task->comm);
+	__builtin_memset(&r->image, 0, sizeof(r->image));
+	__builtin_memset(&r->root, 0, sizeof(r->root));
+	mm = OF(OWN, task, mm);
+	if (mm)
+		image = OF(OWN, mm, exe_file);
+	if (image)
+		len = put_file(s, &r->image, len, (__u64)GET(file, image, f_path.mnt), (__u64)GET(file, image, f_path.dentry));
+	if (find_base(s, task, 0, 1))
+		len = put_file(s, &r->root, len, s->walk.mnt, s->walk.dentry);
+	emit_process(len);
 	return 0;
 }
 

@@ -20,6 +20,7 @@ type Options struct {
 	NoCalls     bool // process records only
 	NoRings     bool // only tell that there is a ring, not what it does
 	Free        bool // tell when the kernel forgets a process
+	Follow      bool // Follow will be called
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
 	CallRing    int  // bytes, a power of two; 0: 4 MiB, and Grow adds to it
@@ -53,6 +54,7 @@ type Tracker struct {
 	subvols   bool
 	recorder  *ebpf.Variable
 	lost      *ebpf.Variable
+	follow    *follower // nil without Options.Follow
 	remounts  *ebpf.Variable
 	seen      *ebpf.Variable
 	rings     bool     // requests to rings are told of
@@ -120,6 +122,9 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	}
 	if !opts.Free {
 		delete(spec.Programs, trackerProgOnFree)
+	}
+	if !opts.Follow {
+		delete(spec.Programs, trackerProgOnFollow)
 	}
 	constants := map[string]any{trackerVarArgsMax: uint32(min(opts.ArgsMax, 8192))}
 	var ns unix.Stat_t
@@ -218,6 +223,8 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 	if err := numberTypes(spec, types); err != nil {
 		return err
 	}
+	follow := spec.Programs[trackerProgOnFollow]
+	delete(spec.Programs, trackerProgOnFollow)
 	coll, err := loadHalves(spec, opts)
 	if err != nil && t.without == nil {
 		if t.without = lacking(); len(t.without) > 0 {
@@ -231,6 +238,11 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 		return notSupported("load the tracker", err)
 	}
 	defer coll.Close()
+	if follow != nil {
+		if t.follow, err = newFollower(spec, follow, coll, opts); err != nil {
+			return err
+		}
+	}
 	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
 	t.remounts, t.seen = coll.Variables[trackerVarRemounts], coll.Variables[trackerVarRemountsSeen]
 	for name, prog := range coll.Programs {
@@ -465,6 +477,9 @@ func (t *Tracker) Close() error {
 		errs = append(errs, l.Close())
 	}
 	t.links = nil
+	if t.follow != nil {
+		errs = append(errs, t.follow.close())
+	}
 	for _, r := range []*ring{t.processes, t.calls, t.alarm, t.spilled} {
 		if r != nil {
 			r.close()

@@ -16,32 +16,35 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	trackerMapAlarm        = "alarm"
-	trackerMapCalls        = "calls"
-	trackerMapMarked       = "marked"
-	trackerMapNumbers      = "numbers"
-	trackerMapProcesses    = "processes"
-	trackerMapScratch      = "scratch"
-	trackerMapSpill        = "spill"
-	trackerMapTracked      = "tracked"
-	trackerProgOnComplete  = "on_complete"
-	trackerProgOnExec      = "on_exec"
-	trackerProgOnExit      = "on_exit"
-	trackerProgOnFork      = "on_fork"
-	trackerProgOnFree      = "on_free"
-	trackerProgOnSubmit    = "on_submit"
-	trackerProgOnSysExit   = "on_sys_exit"
-	trackerVarArgsMax      = "args_max"
-	trackerVarHaveCast     = "have_cast"
-	trackerVarHaveFindVma  = "have_find_vma"
-	trackerVarHaveTaskBtf  = "have_task_btf"
-	trackerVarLost         = "lost"
-	trackerVarMountNs      = "mount_ns"
-	trackerVarRecorder     = "recorder"
-	trackerVarRemounts     = "remounts"
-	trackerVarRemountsSeen = "remounts_seen"
-	trackerVarTypes        = "types"
-	trackerVarWantFree     = "want_free"
+	trackerMapAlarm         = "alarm"
+	trackerMapCalls         = "calls"
+	trackerMapMarked        = "marked"
+	trackerMapNumbers       = "numbers"
+	trackerMapProcesses     = "processes"
+	trackerMapScratch       = "scratch"
+	trackerMapSpill         = "spill"
+	trackerMapTracked       = "tracked"
+	trackerProgOnComplete   = "on_complete"
+	trackerProgOnExec       = "on_exec"
+	trackerProgOnExit       = "on_exit"
+	trackerProgOnFollow     = "on_follow"
+	trackerProgOnFork       = "on_fork"
+	trackerProgOnFree       = "on_free"
+	trackerProgOnSubmit     = "on_submit"
+	trackerProgOnSysExit    = "on_sys_exit"
+	trackerVarArgsMax       = "args_max"
+	trackerVarFollowRequest = "follow_request"
+	trackerVarFollowTgid    = "follow_tgid"
+	trackerVarHaveCast      = "have_cast"
+	trackerVarHaveFindVma   = "have_find_vma"
+	trackerVarHaveTaskBtf   = "have_task_btf"
+	trackerVarLost          = "lost"
+	trackerVarMountNs       = "mount_ns"
+	trackerVarRecorder      = "recorder"
+	trackerVarRemounts      = "remounts"
+	trackerVarRemountsSeen  = "remounts_seen"
+	trackerVarTypes         = "types"
+	trackerVarWantFree      = "want_free"
 )
 
 // loadTracker returns the embedded CollectionSpec for tracker.
@@ -89,6 +92,7 @@ type trackerProgramSpecs struct {
 	OnComplete *ebpf.ProgramSpec `ebpf:"on_complete"`
 	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFollow   *ebpf.ProgramSpec `ebpf:"on_follow"`
 	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnFree     *ebpf.ProgramSpec `ebpf:"on_free"`
 	OnSubmit   *ebpf.ProgramSpec `ebpf:"on_submit"`
@@ -113,17 +117,19 @@ type trackerMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerVariableSpecs struct {
-	ArgsMax      *ebpf.VariableSpec `ebpf:"args_max"`
-	HaveCast     *ebpf.VariableSpec `ebpf:"have_cast"`
-	HaveFindVma  *ebpf.VariableSpec `ebpf:"have_find_vma"`
-	HaveTaskBtf  *ebpf.VariableSpec `ebpf:"have_task_btf"`
-	Lost         *ebpf.VariableSpec `ebpf:"lost"`
-	MountNs      *ebpf.VariableSpec `ebpf:"mount_ns"`
-	Recorder     *ebpf.VariableSpec `ebpf:"recorder"`
-	Remounts     *ebpf.VariableSpec `ebpf:"remounts"`
-	RemountsSeen *ebpf.VariableSpec `ebpf:"remounts_seen"`
-	Types        *ebpf.VariableSpec `ebpf:"types"`
-	WantFree     *ebpf.VariableSpec `ebpf:"want_free"`
+	ArgsMax       *ebpf.VariableSpec `ebpf:"args_max"`
+	FollowRequest *ebpf.VariableSpec `ebpf:"follow_request"`
+	FollowTgid    *ebpf.VariableSpec `ebpf:"follow_tgid"`
+	HaveCast      *ebpf.VariableSpec `ebpf:"have_cast"`
+	HaveFindVma   *ebpf.VariableSpec `ebpf:"have_find_vma"`
+	HaveTaskBtf   *ebpf.VariableSpec `ebpf:"have_task_btf"`
+	Lost          *ebpf.VariableSpec `ebpf:"lost"`
+	MountNs       *ebpf.VariableSpec `ebpf:"mount_ns"`
+	Recorder      *ebpf.VariableSpec `ebpf:"recorder"`
+	Remounts      *ebpf.VariableSpec `ebpf:"remounts"`
+	RemountsSeen  *ebpf.VariableSpec `ebpf:"remounts_seen"`
+	Types         *ebpf.VariableSpec `ebpf:"types"`
+	WantFree      *ebpf.VariableSpec `ebpf:"want_free"`
 }
 
 // trackerObjects contains all objects after they have been loaded into the kernel.
@@ -173,17 +179,19 @@ func (m *trackerMaps) Close() error {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerVariables struct {
-	ArgsMax      *ebpf.Variable `ebpf:"args_max"`
-	HaveCast     *ebpf.Variable `ebpf:"have_cast"`
-	HaveFindVma  *ebpf.Variable `ebpf:"have_find_vma"`
-	HaveTaskBtf  *ebpf.Variable `ebpf:"have_task_btf"`
-	Lost         *ebpf.Variable `ebpf:"lost"`
-	MountNs      *ebpf.Variable `ebpf:"mount_ns"`
-	Recorder     *ebpf.Variable `ebpf:"recorder"`
-	Remounts     *ebpf.Variable `ebpf:"remounts"`
-	RemountsSeen *ebpf.Variable `ebpf:"remounts_seen"`
-	Types        *ebpf.Variable `ebpf:"types"`
-	WantFree     *ebpf.Variable `ebpf:"want_free"`
+	ArgsMax       *ebpf.Variable `ebpf:"args_max"`
+	FollowRequest *ebpf.Variable `ebpf:"follow_request"`
+	FollowTgid    *ebpf.Variable `ebpf:"follow_tgid"`
+	HaveCast      *ebpf.Variable `ebpf:"have_cast"`
+	HaveFindVma   *ebpf.Variable `ebpf:"have_find_vma"`
+	HaveTaskBtf   *ebpf.Variable `ebpf:"have_task_btf"`
+	Lost          *ebpf.Variable `ebpf:"lost"`
+	MountNs       *ebpf.Variable `ebpf:"mount_ns"`
+	Recorder      *ebpf.Variable `ebpf:"recorder"`
+	Remounts      *ebpf.Variable `ebpf:"remounts"`
+	RemountsSeen  *ebpf.Variable `ebpf:"remounts_seen"`
+	Types         *ebpf.Variable `ebpf:"types"`
+	WantFree      *ebpf.Variable `ebpf:"want_free"`
 }
 
 // trackerPrograms contains all programs after they have been loaded into the kernel.
@@ -193,6 +201,7 @@ type trackerPrograms struct {
 	OnComplete *ebpf.Program `ebpf:"on_complete"`
 	OnExec     *ebpf.Program `ebpf:"on_exec"`
 	OnExit     *ebpf.Program `ebpf:"on_exit"`
+	OnFollow   *ebpf.Program `ebpf:"on_follow"`
 	OnFork     *ebpf.Program `ebpf:"on_fork"`
 	OnFree     *ebpf.Program `ebpf:"on_free"`
 	OnSubmit   *ebpf.Program `ebpf:"on_submit"`
@@ -204,6 +213,7 @@ func (p *trackerPrograms) Close() error {
 		p.OnComplete,
 		p.OnExec,
 		p.OnExit,
+		p.OnFollow,
 		p.OnFork,
 		p.OnFree,
 		p.OnSubmit,

@@ -24,14 +24,24 @@ type Process struct {
 	Layered bool   // it used an overlay of filesystems; set by whoever learns it
 	MountNS uint32 // inode number of its mount namespace, 0 for the recorder's; likewise
 
+	// Who is told what it does, and what those do that it forks: 0 unless there
+	// are several recordings, and Nobody. Set in the order of the records.
+	Recording, Heirs uint32
+
+	Met bool // it was there before: Forked is when it joined
+
 	Went int64  // time of its last released chdir while it had several threads
 	Goer uint32 // the thread that went
 
+	joined  bool             // it is counted in its recording
 	sole    uint32           // thread of the last record while there was only one
 	threads map[uint32]int64 // last record of each thread, once there were several
 	older   *Process         // had the same pid before
 	reused  int64            // the pid was given away at this time, 0 if it was not
 }
+
+// Nobody is no recording.
+const Nobody = ^uint32(0)
 
 // Tree is the set of processes that were in the tree and are not yet retired.
 type Tree struct {
@@ -39,10 +49,11 @@ type Tree struct {
 	size  int
 	live  int
 	total int
+	in    map[uint32]int // processes of each recording
 }
 
 // New returns an empty tree.
-func New() *Tree { return &Tree{byPID: map[uint32]*Process{}} }
+func New() *Tree { return &Tree{byPID: map[uint32]*Process{}, in: map[uint32]int{}} }
 
 // Find returns a process by its identity, nil if it is not in the tree.
 func (t *Tree) Find(id ebpf.ID) *Process {
@@ -55,16 +66,21 @@ func (t *Tree) Find(id ebpf.ID) *Process {
 }
 
 // Since tells whether some process that is not retired has or had the pid, and
-// since when: the oldest of them was forked then.
-func (t *Tree) Since(pid uint32) (since int64, ok bool) {
-	p := t.byPID[pid]
-	if p == nil {
-		return 0, false
+// since when: the oldest of them was forked then, 0 if that is not known. It
+// returns the youngest.
+func (t *Tree) Since(pid uint32) (since int64, youngest *Process) {
+	youngest = t.byPID[pid]
+	if youngest == nil {
+		return 0, nil
 	}
-	for p.older != nil {
-		p = p.older
+	oldest := youngest
+	for oldest.older != nil {
+		oldest = oldest.older
 	}
-	return p.Forked, true
+	if oldest.Met {
+		return 0, youngest
+	}
+	return oldest.Forked, youngest
 }
 
 // Owner returns the process that a pid belonged to at a time, nil if it was
@@ -88,7 +104,20 @@ func (t *Tree) Owner(pid uint32, at int64) (*Process, bool) {
 }
 
 // Fork adds a child. The root of the tree has no parent in it.
-func (t *Tree) Fork(r *ebpf.Process) *Process {
+func (t *Tree) Fork(r *ebpf.Process) *Process { return t.add(r) }
+
+// Follow adds a process that was there before. It returns the one that it knows
+// already if that is so.
+func (t *Tree) Follow(r *ebpf.Process) *Process {
+	if p := t.Find(r.ID); p != nil {
+		return p
+	}
+	p := t.add(r)
+	p.Met, p.Recording, p.Heirs = true, Nobody, Nobody
+	return p
+}
+
+func (t *Tree) add(r *ebpf.Process) *Process {
 	p := &Process{ID: r.ID, Parent: r.Parent, UID: r.UID, Comm: string(r.Comm), Forked: r.Time, Last: r.Time, Alone: true, sole: r.ID.TGID}
 	p.older = t.byPID[r.ID.TGID]
 	t.byPID[r.ID.TGID] = p
@@ -167,6 +196,39 @@ func (t *Tree) Retire(p *Process) {
 		}
 	}
 }
+
+// Drop forgets a process that goes on.
+func (t *Tree) Drop(p *Process) {
+	if t.Find(p.ID) != p {
+		return
+	}
+	if !p.Exited {
+		t.live--
+	}
+	t.Retire(p)
+}
+
+// Join makes a process one of a recording, which is told what it does.
+func (t *Tree) Join(p *Process, recording uint32) {
+	t.Leave(p)
+	p.Recording, p.joined = recording, true
+	t.in[recording]++
+}
+
+// Leave takes a process out of the recording that it joined; its records still
+// go there.
+func (t *Tree) Leave(p *Process) {
+	if !p.joined {
+		return
+	}
+	p.joined = false
+	if t.in[p.Recording]--; t.in[p.Recording] == 0 {
+		delete(t.in, p.Recording)
+	}
+}
+
+// In returns how many processes joined a recording and did not leave it.
+func (t *Tree) In(recording uint32) int { return t.in[recording] }
 
 // Live returns how many processes of the tree have not exited.
 func (t *Tree) Live() int { return t.live }

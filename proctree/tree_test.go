@@ -25,8 +25,8 @@ func reused(t *proctree.Tree, pid uint32, at int64) {
 }
 
 func had(t *proctree.Tree, pid uint32) bool {
-	_, ok := t.Since(pid)
-	return ok
+	_, p := t.Since(pid)
+	return p != nil
 }
 
 func TestFork(t *testing.T) {
