@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,12 +59,24 @@ func (c *Command) Check() error {
 	return err
 }
 
-// start starts the command and returns its pid. Not os/exec, which forks a
-// process of its own to try out pidfds, and which would be recorded.
-func (c *Command) start() (int, error) {
+// A Child is a command that was started. Signal may be called from any
+// goroutine, the rest is for one.
+type Child struct {
+	pid     int
+	pidfd   int // readable when it has ended
+	mu      sync.Mutex
+	ended   bool
+	endedAt time.Time
+	status  syscall.WaitStatus
+}
+
+// Start starts the command. Errors wrap ErrNotFound or ErrNotExecutable. (Not
+// os/exec, which forks a process of its own to try out pidfds, and which would
+// be recorded.)
+func (c *Command) Start() (*Child, error) {
 	path, err := c.find()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	env := c.Env
 	if env == nil {
@@ -75,13 +89,79 @@ func (c *Command) start() (int, error) {
 	})
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return 0, fmt.Errorf("%s: %w (or the interpreter that it names)", filepath.Clean(path), ErrNotFound)
+		return nil, fmt.Errorf("%s: %w (or the interpreter that it names)", filepath.Clean(path), ErrNotFound)
 	case errors.Is(err, unix.ENOEXEC):
-		return 0, fmt.Errorf("%s: %w: neither a program nor a script with a #! line", path, ErrNotExecutable)
+		return nil, fmt.Errorf("%s: %w: neither a program nor a script with a #! line", path, ErrNotExecutable)
 	case errors.Is(err, unix.EACCES):
-		return 0, fmt.Errorf("%s: %w: no permission", path, ErrNotExecutable)
+		return nil, fmt.Errorf("%s: %w: no permission", path, ErrNotExecutable)
 	case err != nil:
-		return 0, fmt.Errorf("%s: %w: %w", path, ErrNotExecutable, err)
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrNotExecutable, err)
 	}
-	return pid, nil
+	child := &Child{pid: pid}
+	if child.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+		child.Kill()
+		return nil, fmt.Errorf("open a pidfd of the command: %w", err)
+	}
+	return child, nil
 }
+
+// PID returns its number.
+func (c *Child) PID() int { return c.pid }
+
+// FD returns a descriptor that is readable when it has ended.
+func (c *Child) FD() int { return c.pidfd }
+
+// Signal sends it a signal. It reports false if it has ended.
+func (c *Child) Signal(sig syscall.Signal) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		syscall.Kill(c.pid, sig)
+	}
+	return !c.ended
+}
+
+// Kill ends a command that cannot be recorded.
+func (c *Child) Kill() {
+	c.Signal(syscall.SIGKILL)
+	c.Reap(true)
+}
+
+// Reap takes its status if it has ended, which it reports; with wait, it does
+// not return before.
+func (c *Child) Reap(wait bool) (ended bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return true, nil
+	}
+	flags := unix.WNOHANG
+	if wait {
+		flags = 0
+	}
+	for {
+		pid, err := syscall.Wait4(c.pid, &c.status, flags, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("wait for the command: %w", err)
+		}
+		c.ended, c.endedAt = pid == c.pid, time.Now()
+		return c.ended, nil
+	}
+}
+
+// Status is how it ended, after Reap has reported that.
+func (c *Child) Status() syscall.WaitStatus { return c.status }
+
+// Ended tells whether it has been so for some time: a signal that comes right
+// after the end may be the very one that ended it.
+func (c *Child) Ended(ago time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended && time.Since(c.endedAt) > ago
+}
+
+// Close frees what belongs to it.
+func (c *Child) Close() error { return unix.Close(c.pidfd) }

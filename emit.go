@@ -29,6 +29,9 @@ func (j *joiner) start(p *proctree.Process, uid uint32, at int64) *output.Record
 
 // say hands out the record that start began.
 func (j *joiner) say(kind output.Kind, op output.Op, path, target []byte) {
+	if j.who.Recording == proctree.Nobody {
+		return
+	}
 	j.rec.Kind, j.rec.Op, j.rec.Path, j.rec.Target = kind, op, path, target
 	if j.seen {
 		j.fillSeen()
@@ -37,7 +40,7 @@ func (j *joiner) say(kind output.Kind, op output.Op, path, target []byte) {
 }
 
 // unresolved counts a record that cannot be had.
-func (j *joiner) unresolved() { j.faults.Unresolved++ }
+func (j *joiner) unresolved() { j.blame(j.who).Unresolved++ }
 
 func (j *joiner) setHandle(i fan.Inode) {
 	if !j.handles {
@@ -67,17 +70,24 @@ func (j *joiner) emitProcess(p *process) {
 		if p.parent != nil {
 			p.proc.Exe, p.proc.Root = p.parent.Exe, p.parent.Root
 		}
-		if p.root || p.parent == nil {
-			return
+		j.inherit(p)
+		if p.root || p.parent == nil || p.parent.Recording != p.proc.Recording {
+			return // the root of a tree
 		}
 		j.start(p.parent, p.parent.UID, p.Time).Child = p.proc.ID.TGID
 		j.say(output.Fork, output.NoOp, nil, nil)
 	case ebpf.Exec:
 		j.emitExec(p)
+		if p.Flags&ebpf.Secure != 0 {
+			j.privileged(p.proc)
+		}
+	case ebpf.Follow:
+		j.followed(p)
 	case ebpf.Exit:
 		r := j.start(p.proc, p.proc.UID, p.Time)
 		r.Code, r.Signal = int(p.status>>8&0xff), int(p.status&0x7f)
 		j.say(output.Exit, output.NoOp, nil, nil)
+		j.tree.Leave(p.proc)
 	}
 }
 
@@ -442,8 +452,11 @@ func (j *joiner) actor(e *event) *proctree.Process {
 		p = nil // whoever had the number before
 	}
 	if before, _ := j.tree.Owner(e.pid, e.floor); p != nil && shared && before != p && !e.outside {
-		j.faults.Ambiguous++
+		j.blame(p).Ambiguous++
 		p = nil
+	}
+	if p != nil && p.Met && e.floor < p.Forked {
+		p = nil // it may have been done before it was followed
 	}
 	return p
 }

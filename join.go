@@ -51,6 +51,7 @@ type joiner struct {
 	graph    *fan.Graph
 	mounts   mountTables
 	tree     *proctree.Tree
+	trees    trees
 	overlays overlays
 	emit     func(*output.Record)
 	retired  func(*proctree.Process)
@@ -98,6 +99,7 @@ type joiner struct {
 	left       map[fan.Inode]int32          // renamed or removed, by the first event that the graph does not know of
 	lost       map[fan.Inode]bool           // directories that cannot be found
 	last       bool                         // no more will come
+	out        int64                        // all that was done before this time is handed out
 	forgot     bool                         // a directory was forgotten that what comes next may need
 	asked      []fan.Inode                  // by unknown
 	sought     map[fan.Inode]bool           // the same
@@ -133,7 +135,11 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 		retired: func(*proctree.Process) {},
 		disk:    noDisk{},
 		ring:    func() {},
-		lead:    func(_, _ []byte) (fan.Inode, bool) { return fan.Inode{}, false },
+		trees: trees{
+			open: map[uint32]*tree{}, follows: map[uint32]*follow{},
+			dropped: func(*proctree.Process) {}, comment: func(uint32, string) {},
+		},
+		lead: func(_, _ []byte) (fan.Inode, bool) { return fan.Inode{}, false },
 	}
 }
 
@@ -159,15 +165,15 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 			j.opened = append(j.opened, i)
 		}
 	}
-	since, inside := j.tree.Since(uint32(ev.PID))
-	outside := !inside
+	since, who := j.tree.Since(uint32(ev.PID))
+	outside := who == nil
 	j.floor = max(j.floor, since) // what is behind it in the queue is later, too
 	if outside && (mask&bitDir == 0 || mask&(bitCreate|bitDelete|bitRename) == 0) {
 		return
 	}
 	if len(ev.Dir.Bytes) == 0 && len(ev.Target.Bytes) == 0 {
 		if !outside {
-			j.faults.NoHandle++
+			j.blame(who).NoHandle++
 		}
 		return
 	}
@@ -192,7 +198,7 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 		e.name, e.to = j.now.put(ev.Name), j.now.put(ev.NewName)
 	}
 	if !outside {
-		j.events++
+		j.counted(who)
 	}
 	j.noteDir(&e, int32(len(j.now.events)))
 	j.now.events = append(j.now.events, e)
@@ -202,14 +208,15 @@ func (j *joiner) addEvent(ev *fan.Event, begin, end int64) {
 // queued after since. Such events have a queue of their own: only these two times
 // order them among the others. What is executed there has a record.
 func (j *joiner) sight(s *fan.Sighting, since, begin int64) {
-	if _, inside := j.tree.Since(uint32(s.PID)); !inside || s.Mask&bitOpenExec != 0 {
+	_, who := j.tree.Since(uint32(s.PID))
+	if who == nil || s.Mask&bitOpenExec != 0 {
 		return
 	}
 	if s.Path == "" {
-		j.faults.Unseen++
+		j.blame(who).Unseen++
 		return
 	}
-	j.events++
+	j.counted(who)
 	j.now.events = append(j.now.events, event{
 		seq: j.seq, mask: uint32(s.Mask), pid: uint32(s.PID), begin: begin, end: begin, floor: since, bound: begin, moved: -1,
 		target: fan.Inode{Ino: s.Ino, Gen: uint32(s.Dev)}, aside: true, name: j.now.put([]byte(s.Path)),
@@ -271,6 +278,18 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		p.root = r.Flags&ebpf.Recorder != 0
 		p.comm = j.now.put(r.Comm)
 		p.proc.Layered = p.parent != nil && p.parent.Layered
+	case ebpf.Follow:
+		if p.proc = j.tree.Find(r.ID); p.proc == nil {
+			p.proc = j.tree.Follow(r)
+			if r.MountNS != j.mountNS && r.MountNS != 0 {
+				p.proc.MountNS = r.MountNS
+				j.mounted(p.proc, r.MountNS, r.Time)
+			}
+		}
+		if f := j.trees.follows[r.Request]; f != nil {
+			f.found = true
+		}
+		p.request, p.image, p.base = r.Request, j.file(&r.Image, r.Flags), j.file(&r.Root, r.Flags)
 	case ebpf.Exec:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
 			return // its fork record was lost, which is counted
@@ -370,9 +389,11 @@ func (j *joiner) release(all bool) {
 	limit := j.limit(all)
 	j.collect()
 	j.agree(limit)
+	j.out = limit
 	for i := range j.ops {
 		// What follows a directory that must be looked up waits for that.
 		if j.ops[i].key >= limit || j.forgot {
+			j.out = min(limit, j.ops[i].key)
 			break
 		}
 		j.perform(&j.ops[i])

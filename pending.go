@@ -115,7 +115,8 @@ type process struct {
 	comm     span
 	image    file
 	interp   file
-	base     file // of a script: what filename is relative to
+	base     file // of a script: what filename is relative to; Follow: the root directory
+	request  uint32
 	filename span
 	args     span
 	prev     int64            // time of the thread's record before

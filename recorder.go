@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +30,7 @@ type Options struct {
 	Modify  bool          // also record writes through descriptors
 	Attrib  bool          // also record changes of mode, owner, times and extended attributes
 	WaitAll bool          // go on until the last process of the tree is gone
+	Serve   bool          // for Serve: no command is run
 	Log     zerolog.Logger
 
 	// For tests: small rings, and the kernel's limit of queued events.
@@ -66,29 +67,35 @@ type Recorder struct {
 	asides   map[uint32]bool  // the devices that it watches
 	tracker  *ebpf.Tracker
 	join     *joiner
-	out      func(*output.Record)
 	buf      []byte
 	notes    []string
 	mounts   []fan.Mount // the mount table as it was read last
 	table    *fan.MountTable
-	mountsFD int               // tells when it changes
-	changed  bool              // it did
-	overlay  map[uint32]string // overlays that are known, by device: their options
-	pid      int
-	pidfd    int // of the command, readable when it has ended
-	stop     int // an eventfd, readable after Stop
-	endedAt  time.Time
+	mountsFD int                   // tells when it changes
+	changed  bool                  // it did
+	overlay  map[uint32]string     // overlays that are known, by device: their options
+	child    atomic.Pointer[Child] // the command, if there is one
+	ending   int                   // readable when it has ended, -1 when that is known
+	wake     wake                  // after Stop, Do
 	started  time.Time
-	ended    bool
 	grown    bool
+	doubtful bool // records of ends may be lost
+	stopped  bool
+	failed   error         // of what was posted
 	busy     int           // items of the last epoch
 	slept    time.Duration // before it
-	status   syscall.WaitStatus
-	mu       sync.Mutex // for Signal: pid is the command's until ended
-	stats    Stats
-	missing  []string
+	epochs   int
+	missing  []string // by every recording that was open then
+	lookups  int
 	retire   error
 	wide     error // why the events of rings cannot be had
+
+	recordings map[uint32]*Recording
+	numbers    uint32 // the last that was given to a recording
+	requests   uint32 // the last Follow
+	do         posted
+	deadline   time.Time // the epoch that began ends then, unless somebody waits for it
+	waiting    []waiting
 }
 
 // bufSize is room for thousands of events; the largest has less than 1 KiB.
@@ -107,8 +114,8 @@ func New(opts Options) (*Recorder, error) {
 			opts.Epoch = 5 * time.Millisecond
 		}
 	}
-	r := &Recorder{opts: opts, buf: make([]byte, bufSize), pidfd: -1, stop: -1, mountsFD: -1, slept: opts.Epoch,
-		overlay: map[uint32]string{}, asides: map[uint32]bool{}}
+	r := &Recorder{opts: opts, buf: make([]byte, bufSize), ending: -1, wake: -1, mountsFD: -1, slept: opts.Epoch,
+		overlay: map[uint32]string{}, asides: map[uint32]bool{}, recordings: map[uint32]*Recording{}}
 	type loaded struct {
 		tracker *ebpf.Tracker
 		err     error
@@ -117,13 +124,13 @@ func New(opts Options) (*Recorder, error) {
 	go func() {
 		t, err := ebpf.New(ebpf.Options{
 			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
-			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
+			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing, Follow: opts.Serve,
 		})
 		tracker <- loaded{t, err}
 	}()
 	err := r.watch()
 	if err == nil {
-		r.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		r.wake, err = newWake()
 	}
 	l := <-tracker
 	r.tracker = l.tracker
@@ -266,9 +273,17 @@ func (r *Recorder) watch() error {
 		}
 	}
 	r.join.emit = func(rec *output.Record) {
-		r.stats.Records[rec.Kind]++
-		if r.out != nil {
-			r.out(rec)
+		if to := r.recordings[r.join.who.Recording]; to != nil {
+			to.put(rec)
+		}
+	}
+	if r.opts.Serve {
+		r.join.trees.orphans = proctree.Nobody
+	}
+	r.join.trees.dropped = r.join.retired
+	r.join.trees.comment = func(recording uint32, text string) {
+		if to := r.recordings[recording]; to != nil && to.comment != nil {
+			to.comment(text)
 		}
 	}
 	return nil
@@ -345,209 +360,59 @@ func (r *Recorder) IgnoreWrites(fd int) error {
 	return r.group.Ignore(fd)
 }
 
-// Start starts the command; all that it and its descendants do from its first
-// instruction on is recorded. Errors wrap ErrNotFound or ErrNotExecutable.
-func (r *Recorder) Start(c *Command) (pid int, err error) {
-	if err := r.tracker.AdoptChildren(true); err != nil {
-		return 0, err
-	}
-	r.started = time.Now()
-	r.pid, err = c.start()
-	if stop := r.tracker.AdoptChildren(false); stop != nil && err == nil {
-		err = stop
-	}
-	if err != nil {
-		return 0, err
-	}
-	if r.pidfd, err = unix.PidfdOpen(r.pid, 0); err != nil {
-		return r.pid, fmt.Errorf("open a pidfd of the command: %w", err)
-	}
-	return r.pid, nil
-}
-
-// Signal passes a signal on to the command, unless it has ended: then it is as
-// Stop.
-func (r *Recorder) Signal(sig syscall.Signal) {
-	r.mu.Lock()
-	ended := r.ended
-	if r.pid != 0 && !ended {
-		syscall.Kill(r.pid, sig)
-	}
-	r.mu.Unlock()
-	if ended {
-		r.Stop()
-	}
-}
-
-// stopAfter is how long after the end of the command Stop is heard. What came
-// before may be the very signal that ended the command.
-const stopAfter = time.Second
-
-// Stop ends a recording that with WaitAll goes on after the command. Before
-// the command has ended it does nothing.
-func (r *Recorder) Stop() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended && time.Since(r.endedAt) > stopAfter {
-		unix.Write(r.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}
-}
-
-// Run hands records to out, in order, until the command has ended, or with
-// WaitAll its last descendant. flush is called after each batch of records.
-func (r *Recorder) Run(out func(*output.Record), flush func()) (*Result, error) {
-	r.out = out
-	var failed error
-	for failed == nil && !r.over() {
-		if failed = r.idle(); failed == nil {
-			failed = r.epoch()
-			flush()
-		}
-		r.settleIn()
-	}
-	// What returns late was merged into events that are already here: one more
-	// barrier sees it. Then nothing will come of what has ended.
-	for i := 0; i < 2 && failed == nil; i++ {
-		failed = r.epoch()
-	}
-	r.join.release(true)
-	flush()
-	if err := r.reap(true); err != nil {
-		return nil, err
-	}
-	if failed != nil {
-		r.missing = append(r.missing, fmt.Sprintf("the recorder failed: %v", failed))
-	}
-	return r.result(), nil
-}
-
-// growAfter is when a recording is taken for one that lasts. It then gets a ring
-// that holds what a tree does in several seconds, for when nothing drains it.
-const (
-	growAfter = 500 * time.Millisecond
-	growBytes = 32 << 20
-)
-
-// settleIn does what is too slow for the start of a recording.
-func (r *Recorder) settleIn() {
-	if r.grown || r.opts.NoCalls || r.opts.CallRing != 0 || time.Since(r.started) < growAfter {
-		return
-	}
-	r.grown = true
-	if err := r.tracker.Grow(growBytes); err != nil {
-		r.opts.Log.Debug().Err(err).Msg("the ring stays small")
-	}
-}
-
-// reap takes the status of the command if it has ended.
-func (r *Recorder) reap(block bool) error {
-	if r.ended {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	flags := unix.WNOHANG
-	if block {
-		flags = 0
-	}
-	for {
-		pid, err := syscall.Wait4(r.pid, &r.status, flags, nil)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("wait for the command: %w", err)
-		}
-		r.ended, r.endedAt = pid == r.pid, time.Now()
-		return nil
-	}
-}
-
-// over tells whether the recording has come to its end.
-func (r *Recorder) over() bool {
-	if err := r.reap(false); err != nil || !r.ended {
-		return err != nil
-	}
-	if !r.opts.WaitAll {
-		return true
-	}
-	if stopped := []unix.PollFd{{Fd: int32(r.stop), Events: unix.POLLIN}}; poll(stopped, 0) == nil && stopped[0].Revents != 0 {
-		r.missing = append(r.missing, fmt.Sprintf("stopped while %d of its processes were running", r.join.tree.Live()))
-		return true
-	}
-	if !r.lossy() {
-		return r.join.tree.Live() == 0
-	}
-	// The last exit record may be among what was lost: ask the kernel.
-	ids, err := r.tracker.Tracked()
-	if err != nil {
-		return true
-	}
-	for _, id := range ids {
-		if alive(int(id.TGID)) {
-			return false
-		}
-	}
-	return true
-}
-
-// alive tells whether a process runs; a zombie does not. The number may have
-// been given away meanwhile: then the recording only lasts longer.
-func alive(pid int) bool {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(p, 0)
-	return err == nil && n == 0
-}
-
-func (r *Recorder) lossy() bool {
-	lost, err := r.tracker.Lost()
-	return err != nil || lost.Processes+lost.Untracked > 0
-}
-
-// idle sleeps until something happened, and then for an epoch, or until the
-// command ends. An idle tree costs no wake-ups.
-func (r *Recorder) idle() error {
+// sleep sleeps until something happened, and then for an epoch, or until the
+// command ends: then an epoch is due. It returns before that if it is woken,
+// and goes on with the same epoch the next time. An idle tree costs no
+// wake-ups, but for one after so many milliseconds; never: -1.
+func (r *Recorder) sleep(patience int) (due bool, err error) {
 	rings := r.tracker.FDs()
-	fds := []unix.PollFd{
-		{Fd: int32(r.pidfd), Events: unix.POLLIN},
+	fds := [...]unix.PollFd{
+		{Fd: int32(r.wake), Events: unix.POLLIN},
+		{Fd: int32(r.ending), Events: unix.POLLIN},
+		{Fd: int32(r.mountsFD), Events: unix.POLLPRI},
+		{Fd: int32(r.tracker.Alarm()), Events: unix.POLLIN},
 		{Fd: int32(r.group.FD()), Events: unix.POLLIN},
 		{Fd: int32(rings[0]), Events: unix.POLLIN},
 		{Fd: int32(rings[1]), Events: unix.POLLIN},
-		{Fd: int32(r.stop), Events: unix.POLLIN},
 		{Fd: -1, Events: unix.POLLIN},
-		{Fd: int32(r.mountsFD), Events: unix.POLLPRI},
-		{Fd: int32(r.tracker.Alarm()), Events: unix.POLLIN},
 	}
-	mounts := fds[len(fds)-2:]
 	if r.aside != nil {
-		fds[len(fds)-3].Fd = int32(r.aside.FD())
+		fds[7].Fd = int32(r.aside.FD())
 	}
-	forever := -1
-	if r.ended {
-		fds[0].Fd = -1 // it stays readable
-		if r.lossy() {
-			forever = int(r.opts.Epoch / time.Millisecond) // no record may tell of the end
+	woken, mounts, alarm := &fds[0], &fds[2], &fds[3]
+	if r.deadline.IsZero() {
+		if err := poll(fds[:], patience); err != nil {
+			return false, err
 		}
-	}
-	if err := poll(fds, forever); err != nil {
-		return err
+		only := woken.Revents != 0
+		for i := range fds[1:] {
+			only = only && fds[1+i].Revents == 0
+		}
+		if only {
+			return false, nil
+		}
+		r.deadline = time.Now().Add(r.pause())
 	}
 	// Who unmounted a filesystem may want its device, and who mounted one may be
 	// gone soon: that does not wait.
-	r.changed = mounts[0].Revents != 0
-	if !r.changed && mounts[1].Revents == 0 {
-		copy(fds[1:], mounts)
-		if err := poll(fds[:3], int(r.pause()/time.Millisecond)); err != nil {
-			return err
-		}
-		r.changed = fds[1].Revents != 0
+	hurry := func() bool {
+		r.changed = r.changed || mounts.Revents != 0
+		return mounts.Revents != 0 || alarm.Revents != 0
 	}
-	return r.tracker.Calm()
+	if !hurry() {
+		left := time.Until(r.deadline)
+		if patience >= 0 {
+			left = min(left, time.Duration(patience)*time.Millisecond)
+		}
+		if err := poll(fds[:4], int(max(left, 0)/time.Millisecond)); err != nil {
+			return false, err
+		}
+		if !hurry() && woken.Revents != 0 && time.Now().Before(r.deadline) {
+			return false, nil
+		}
+	}
+	r.deadline = time.Time{}
+	return true, r.tracker.Calm()
 }
 
 // epochItems is how many events and calls an epoch should have at most: what is
@@ -583,7 +448,7 @@ func monotonic() int64 {
 
 // epoch takes all that happened until now and hands out what is certain.
 func (r *Recorder) epoch() error {
-	r.stats.Epochs++
+	r.epochs++
 	r.join.clock = time.Now().UnixNano() - monotonic()
 	if err := r.sight(); err != nil {
 		return err
@@ -712,7 +577,7 @@ func (r *Recorder) lookUp() error {
 			if n%256 == 255 { // who unmounted it may wait
 				r.group.Filesystems.Hold(true)
 			}
-			r.stats.Lookups++
+			r.lookups++
 			links, err := r.group.Filesystems.Lookup(dir, r.join.graph.Known)
 			results = append(results, found{links, dir, err})
 		}
@@ -764,34 +629,6 @@ func (r *Recorder) lead(root, path []byte) (fan.Inode, bool) {
 	return i, err == nil && i.FS != 0
 }
 
-// result sums up.
-func (r *Recorder) result() *Result {
-	f := &r.join.faults
-	add := func(n int, format string) {
-		if n > 0 {
-			r.missing = append(r.missing, fmt.Sprintf(format, n))
-			r.stats.Lost += n
-		}
-	}
-	lost, err := r.tracker.Lost()
-	if err != nil {
-		r.missing = append(r.missing, err.Error())
-	}
-	add(int(lost.Processes), "%d process records were lost: the ring was full")
-	add(int(lost.Calls), "%d call records were lost: the ring was full")
-	add(int(lost.Untracked), "%d processes could not be followed: the table was full")
-	add(f.Overflow, "%d times fanotify events were lost: the queue was full")
-	add(f.NoHandle, "%d events came without a file handle")
-	add(f.Unseen, "%d files on filesystems without file handles could not be told: they were gone")
-	add(f.Unresolved, "%d records have a path that could not be found")
-	add(f.Ambiguous, "%d events of a pid that was used twice could not be attributed")
-	add(f.Malformed, "%d records of the kernel were not understood")
-	r.stats.Processes = r.join.tree.Total()
-	r.stats.Events = r.join.events
-	r.stats.Elapsed = time.Since(r.started)
-	return &Result{Status: r.status, Stats: r.stats, Incomplete: r.missing}
-}
-
 // Close frees everything.
 func (r *Recorder) Close() error {
 	var errs []error
@@ -804,11 +641,11 @@ func (r *Recorder) Close() error {
 	if r.aside != nil {
 		errs = append(errs, r.aside.Close())
 	}
-	if r.pidfd >= 0 {
-		errs = append(errs, unix.Close(r.pidfd))
+	if child := r.child.Load(); child != nil {
+		errs = append(errs, child.Close())
 	}
-	if r.stop >= 0 {
-		errs = append(errs, unix.Close(r.stop))
+	if r.wake >= 0 {
+		errs = append(errs, unix.Close(int(r.wake)))
 	}
 	if r.mountsFD >= 0 {
 		errs = append(errs, unix.Close(r.mountsFD))

@@ -1,0 +1,211 @@
+package fanrec
+
+import (
+	"fmt"
+
+	"fanrec/proctree"
+)
+
+// Several trees may be recorded at once, one inside the other. A process
+// reports to one recording, the innermost, and changes it at a time: when it is
+// followed, or executes what gives it privileges. Both are records of the
+// tracker, so that what came before goes to the old one and the rest to the new.
+
+// tree is a recording as the join knows it.
+type tree struct {
+	outer     uint32 // the recording around it, proctree.Nobody if there is none
+	rooted    bool   // outer is set
+	trusted   bool   // it goes on where a program gives privileges
+	faults    faults
+	events    int
+	processes int
+}
+
+// follow is what a Follow record was asked for.
+type follow struct {
+	recording uint32
+	children  bool // not the process but what it forks
+	only      bool // and nobody else any more
+	found     bool // there is a record
+}
+
+// trees are the recordings besides number 0, which is that of a single command.
+type trees struct {
+	open    map[uint32]*tree
+	follows map[uint32]*follow // by the number of the request
+	orphans uint32             // whose is a process of which the parent is not known
+	muted   faults             // of what nobody is told
+	// dropped is called for a process that runs and of which nobody is told any more.
+	dropped func(*proctree.Process)
+	// comment puts a line of text between the records of a recording.
+	comment func(recording uint32, text string)
+}
+
+// of returns the recording of a process, nil for number 0 and for none.
+func (t *trees) of(p *proctree.Process) *tree {
+	if p == nil {
+		return nil
+	}
+	return t.open[p.Recording]
+}
+
+// blame returns where a fault is counted that concerns a process.
+func (j *joiner) blame(p *proctree.Process) *faults {
+	switch t := j.trees.of(p); {
+	case t != nil:
+		return &t.faults
+	case p != nil && p.Recording == proctree.Nobody:
+		return &j.trees.muted
+	}
+	return &j.faults
+}
+
+// counted counts an event of a process.
+func (j *joiner) counted(p *proctree.Process) {
+	if t := j.trees.of(p); t != nil {
+		t.events++
+	} else {
+		j.events++
+	}
+}
+
+// enrol makes a process a member of a recording.
+func (j *joiner) enrol(p *proctree.Process, recording uint32) {
+	if recording == proctree.Nobody {
+		j.tree.Leave(p)
+		p.Recording = proctree.Nobody
+		return
+	}
+	j.tree.Join(p, recording)
+	if t := j.trees.open[recording]; t != nil {
+		t.processes++
+	}
+}
+
+// inherit puts a process that was forked into the recording that it is of.
+func (j *joiner) inherit(p *process) {
+	to := uint32(0)
+	switch {
+	case p.root:
+	case p.parent == nil:
+		to = j.trees.orphans
+	default:
+		to = p.parent.Heirs
+	}
+	if j.trees.open[to] == nil && to != 0 {
+		to = proctree.Nobody
+	}
+	p.proc.Heirs = to
+	j.enrol(p.proc, to)
+	j.dismiss(p.proc)
+}
+
+// followed does what a Follow record was asked for.
+func (j *joiner) followed(p *process) {
+	if len(p.proc.Exe) == 0 {
+		j.describe(p)
+	}
+	f := j.trees.follows[p.request]
+	delete(j.trees.follows, p.request)
+	var t *tree
+	if f != nil {
+		t = j.trees.open[f.recording]
+	}
+	if t == nil { // it was refused or closed meanwhile
+		j.dismiss(p.proc)
+		return
+	}
+	if f.only {
+		j.unfollow(f.recording)
+	}
+	if !t.rooted {
+		t.rooted, t.outer = true, p.proc.Recording
+		if f.children {
+			t.outer = p.proc.Heirs
+		}
+	}
+	p.proc.Heirs = f.recording
+	if !f.children {
+		j.enrol(p.proc, f.recording)
+	}
+}
+
+// describe fills in what was not recorded of a process that was there before.
+func (j *joiner) describe(p *process) {
+	if image, ok := j.appendFile(nil, &p.image); ok {
+		p.proc.Exe = image
+	}
+	if root, ok := j.appendFile(nil, &p.base); ok && string(root) != "/" {
+		p.proc.Root = root
+	}
+}
+
+// privileged notes that a process executed what gives it privileges: who asked
+// to record it may not see what is done with them.
+func (j *joiner) privileged(p *proctree.Process) {
+	t := j.trees.of(p)
+	if t == nil || t.trusted {
+		return
+	}
+	j.trees.comment(p.Recording, fmt.Sprintf("%d gained privileges: it is not recorded from here on", p.ID.TGID))
+	to := t.outer
+	for o := j.trees.open[to]; o != nil && !o.trusted; o = j.trees.open[to] {
+		to = o.outer
+	}
+	if j.trees.open[to] == nil {
+		to = proctree.Nobody
+	}
+	p.Heirs = to
+	j.enrol(p, to)
+	j.dismiss(p)
+}
+
+// unfollow gives what is left of a recording to the one around it.
+func (j *joiner) unfollow(recording uint32) {
+	t := j.trees.open[recording]
+	to := t.outer
+	for o := j.trees.open[to]; to != proctree.Nobody && (o == nil || t.trusted && !o.trusted); o = j.trees.open[to] {
+		if to = proctree.Nobody; o != nil {
+			to = o.outer
+		}
+	}
+	if !t.rooted {
+		to = proctree.Nobody
+	}
+	var rest []*proctree.Process
+	j.tree.All(func(p *proctree.Process) {
+		if p.Recording == recording || p.Heirs == recording {
+			rest = append(rest, p)
+		}
+	})
+	for _, p := range rest {
+		if p.Heirs == recording {
+			p.Heirs = to
+		}
+		if p.Recording == recording {
+			j.enrol(p, to)
+		}
+		j.dismiss(p)
+	}
+}
+
+// closeTree ends a recording.
+func (j *joiner) closeTree(recording uint32) {
+	j.unfollow(recording)
+	outer := j.trees.open[recording].outer
+	delete(j.trees.open, recording)
+	for _, t := range j.trees.open { // what was inside of it is inside of the next
+		if t.outer == recording && t.rooted {
+			t.outer = outer
+		}
+	}
+}
+
+// dismiss forgets a process of which nobody is told.
+func (j *joiner) dismiss(p *proctree.Process) {
+	if p.Recording != proctree.Nobody || p.Heirs != proctree.Nobody || p.Exited {
+		return
+	}
+	j.tree.Drop(p)
+	j.trees.dropped(p)
+}
