@@ -12,7 +12,7 @@ GO         ?= go
 PREFIX     ?= /usr/local
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-PURE        = . ./ebpf ./fan ./output/... ./proctree ./cmd/...
+PURE        = . ./ebpf ./fan ./output/... ./proctree ./service ./cmd/...
 
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
@@ -94,7 +94,7 @@ bench-go:
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
 FUZZERS   = fan/FuzzDecode fan/FuzzDecodeDescriptor fan/FuzzMounts ebpf/FuzzDecodeProcess ebpf/FuzzDecodeCall ebpf/FuzzRing \
-	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge cmd/fanrec/FuzzExclude
+	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge service/FuzzDecode cmd/fanrec/FuzzExclude
 fuzz: $(FUZZERS:%=fuzz/%)
 fuzz/%:
 	$(GO) test -run '^$$' -fuzz '^$(notdir $*)$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $(FUZZ_FLAGS) -timeout 0 ./$(patsubst %/,%,$(dir $*))

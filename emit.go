@@ -33,7 +33,7 @@ func (j *joiner) say(kind output.Kind, op output.Op, path, target []byte) {
 		return
 	}
 	j.rec.Kind, j.rec.Op, j.rec.Path, j.rec.Target = kind, op, path, target
-	if j.seen {
+	if j.seen && j.wantsAll() {
 		j.fillSeen()
 	}
 	j.emit(&j.rec)
@@ -43,7 +43,7 @@ func (j *joiner) say(kind output.Kind, op output.Op, path, target []byte) {
 func (j *joiner) unresolved() { j.blame(j.who).Unresolved++ }
 
 func (j *joiner) setHandle(i fan.Inode) {
-	if !j.handles {
+	if !j.handles || !j.wantsAll() {
 		return
 	}
 	if h, ok := j.fs.Handle(i); ok {
@@ -104,7 +104,7 @@ func (j *joiner) emitExec(p *process) {
 		p.proc.Exe = bytes.Clone(image)
 	}
 	r := j.start(p.proc, p.UID, p.Time)
-	if j.args {
+	if j.args && j.wantsAll() {
 		r.Args = j.now.get(p.args)
 	}
 	j.setHandle(p.image.self)

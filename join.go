@@ -278,6 +278,8 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		p.root = r.Flags&ebpf.Recorder != 0
 		p.comm = j.now.put(r.Comm)
 		p.proc.Layered = p.parent != nil && p.parent.Layered
+		p.proc.Recording = j.heir(&p) // for all that is known yet: see inherit
+		p.proc.Heirs = p.proc.Recording
 	case ebpf.Follow:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
 			p.proc = j.tree.Follow(r)

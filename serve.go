@@ -182,6 +182,7 @@ type Sink struct {
 	Record  func(*output.Record)
 	Comment func(string) // text between the records
 	Flush   func()       // called after each batch
+	Full    bool         // fill Record.Handle, Seen, SeenTarget and Args as the Options say
 }
 
 // Open begins a recording, of nobody yet. With trusted, it goes on where a
@@ -194,7 +195,7 @@ func (r *Recorder) Open(to Sink, trusted bool) *Recording {
 	rec.missed = len(r.missing)
 	rec.overflow, rec.malformed = r.join.faults.Overflow, r.join.faults.Malformed
 	r.recordings[rec.id] = rec
-	r.join.trees.open[rec.id] = &tree{outer: proctree.Nobody, trusted: trusted}
+	r.join.trees.open[rec.id] = &tree{outer: proctree.Nobody, trusted: trusted, full: to.Full}
 	return rec
 }
 

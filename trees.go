@@ -16,6 +16,7 @@ type tree struct {
 	outer     uint32 // the recording around it, proctree.Nobody if there is none
 	rooted    bool   // outer is set
 	trusted   bool   // it goes on where a program gives privileges
+	full      bool   // handles and names as seen are wanted
 	faults    faults
 	events    int
 	processes int
@@ -47,6 +48,12 @@ func (t *trees) of(p *proctree.Process) *tree {
 		return nil
 	}
 	return t.open[p.Recording]
+}
+
+// wantsAll tells whether the record that start began is to have all that there is.
+func (j *joiner) wantsAll() bool {
+	t := j.trees.of(j.who)
+	return t == nil || t.full
 }
 
 // blame returns where a fault is counted that concerns a process.
@@ -82,8 +89,8 @@ func (j *joiner) enrol(p *proctree.Process, recording uint32) {
 	}
 }
 
-// inherit puts a process that was forked into the recording that it is of.
-func (j *joiner) inherit(p *process) {
+// heir returns which recording a process is of that was forked.
+func (j *joiner) heir(p *process) uint32 {
 	to := uint32(0)
 	switch {
 	case p.root:
@@ -93,8 +100,15 @@ func (j *joiner) inherit(p *process) {
 		to = p.parent.Heirs
 	}
 	if j.trees.open[to] == nil && to != 0 {
-		to = proctree.Nobody
+		return proctree.Nobody
 	}
+	return to
+}
+
+// inherit puts a process that was forked into its recording. What its parent
+// did before is handed out.
+func (j *joiner) inherit(p *process) {
+	to := j.heir(p)
 	p.proc.Heirs = to
 	j.enrol(p.proc, to)
 	j.dismiss(p.proc)

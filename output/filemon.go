@@ -132,6 +132,12 @@ func (f *Filemon) Write(r *Record) error {
 	return err
 }
 
+// Comment implements Writer.
+func (f *Filemon) Comment(text string) error {
+	_, err := fmt.Fprintf(f.w, "# %s\n", clean(text))
+	return err
+}
+
 // Flush implements Writer.
 func (f *Filemon) Flush() error { return f.w.Flush() }
 

@@ -146,6 +146,12 @@ func (j *JSONL) Write(r *Record) error {
 	return j.err
 }
 
+// Comment implements Writer.
+func (j *JSONL) Comment(text string) error {
+	j.line().Str("kind", "comment").Str("text", text).Send()
+	return j.err
+}
+
 // Flush implements Writer.
 func (j *JSONL) Flush() error { return cmp.Or(j.err, j.w.Flush()) }
 

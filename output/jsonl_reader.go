@@ -101,6 +101,9 @@ func (j *JSONLReader) Read(r *Record) error {
 
 func (j *JSONLReader) read(r *Record) error {
 	found, err := j.next()
+	for found && err == nil && j.object.Kind == "comment" && !j.ended {
+		found, err = j.next()
+	}
 	switch {
 	case err != nil:
 		return err

@@ -102,6 +102,8 @@ type Writer interface {
 	Begin(h *Header) error
 	// Write appends a record.
 	Write(r *Record) error
+	// Comment appends a line of text that is no record.
+	Comment(text string) error
 	// Flush hands what was appended to the system.
 	Flush() error
 	// End is called once, after all records. A recording that is not complete

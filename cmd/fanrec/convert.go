@@ -43,13 +43,13 @@ and the exit status is 125.`,
 	fl := cmd.Flags()
 	fl.StringVarP(&format, "format", "f", "jsonl", "`FORMAT` to write: filemon (version 5), filemon4 or jsonl")
 	fl.StringVarP(&name, "output", "o", "-", "write to `FILE`, - for standard output")
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 // convertTo converts a log into a file.
 func convertTo(name, format string, in io.Reader) error {
-	if _, err := newWriter(format, io.Discard); err != nil {
+	if _, err := output.NewWriter(format, io.Discard); err != nil {
 		return err
 	}
 	r, err := output.NewReader(in)
@@ -79,7 +79,7 @@ func convertTo(name, format string, in io.Reader) error {
 
 // convert writes what a reader reads, to its end.
 func convert(r output.Reader, format string, out io.Writer) error {
-	w, err := newWriter(format, out)
+	w, err := output.NewWriter(format, out)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,8 @@ import (
 	"fanrec/ebpf"
 	"fanrec/fan"
 	"fanrec/output"
+	"fanrec/output/logfile"
+	"fanrec/service"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -42,6 +43,9 @@ type recordFlags struct {
 	callRing     int
 	limitedQueue bool
 	noRings      bool
+
+	noService bool
+	socket    string
 }
 
 func newRecord() *cobra.Command {
@@ -55,7 +59,9 @@ open, write, rename, link, delete and execute, as a filemon(4) log.
 The command runs as it would without fanrec: nothing is traced or preloaded,
 static and setuid programs included. Recording needs root, or CAP_SYS_ADMIN,
 CAP_DAC_READ_SEARCH, CAP_BPF and CAP_PERFMON; "fanrec doctor" tells what is
-missing.
+missing. Where a service runs (see fanrec serve) it records for everybody: then
+nothing is needed, and what executes a program that gives it privileges is not
+recorded any more, unless root has asked.
 
 The exit status is the command's, 128+n if signal n killed it, 127 if it was
 not found, 126 if it cannot be executed, and 125 if fanrec itself failed or the
@@ -92,6 +98,8 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
 	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
 	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
+	fl.BoolVar(&f.noService, "no-service", false, "record by itself though a service runs (see fanrec serve)")
+	fl.StringVar(&f.socket, "socket", "", "ask the service at `PATH` (default $FANREC_SOCKET, or "+service.Socket+" if one runs)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "`LEVEL` of messages: debug, info, warn or error")
@@ -106,7 +114,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	for _, name := range []string{"epoch", "process-ring", "call-ring", "limited-queue", "no-rings"} {
 		fl.MarkHidden(name)
 	}
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.SetUsageTemplate(usageTemplate)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -120,7 +128,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec convert | deps | doctor | version | man | completion
+       fanrec convert | deps | doctor | serve | version | man | completion
 "fanrec --help" tells more.
 `
 
@@ -181,22 +189,6 @@ func newLog(f *recordFlags) (zerolog.Logger, error) {
 	return zerolog.New(w).Level(level), nil
 }
 
-// newWriter returns the writer of a format.
-// formats are those of a log, as they are completed.
-var formats = []string{"filemon", "filemon4", "jsonl"}
-
-func newWriter(format string, w io.Writer) (output.Writer, error) {
-	switch format {
-	case "filemon", "filemon5":
-		return output.NewFilemon(w, 5), nil
-	case "filemon4":
-		return output.NewFilemon(w, 4), nil
-	case "jsonl", "json":
-		return output.NewJSONL(w), nil
-	}
-	return nil, fmt.Errorf("--format %s: want filemon, filemon4 or jsonl", format)
-}
-
 // explain adds to an error of fanrec.New what can be done about it.
 func explain(err error) error {
 	switch {
@@ -223,6 +215,14 @@ func permitted(asUser bool) error {
 	return nil
 }
 
+// job is a command that is to be recorded, and where to.
+type job struct {
+	*recordFlags
+	command *fanrec.Command
+	exclude exclude
+	log     zerolog.Logger
+}
+
 func record(f *recordFlags, argv []string) error {
 	log, err := newLog(f)
 	if err != nil {
@@ -232,28 +232,38 @@ func record(f *recordFlags, argv []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := newWriter(f.format, io.Discard); err != nil {
+	if _, err := output.NewWriter(f.format, io.Discard); err != nil {
 		return err
 	}
-	command := &fanrec.Command{Argv: argv}
+	j := &job{recordFlags: f, command: &fanrec.Command{Argv: argv}, exclude: exclude, log: log}
 	if f.user != "" {
-		if err := runAs(command, f.user); err != nil {
+		if err := runAs(j.command, f.user); err != nil {
 			return err
 		}
 	}
-	if err := command.Check(); err != nil {
+	if err := j.command.Check(); err != nil {
 		return err
 	}
-	if err := permitted(f.user != ""); err != nil {
+	if conn := j.service(); conn != nil {
+		return j.through(conn)
+	}
+	return j.alone()
+}
+
+// json tells whether the log has all that there is to a record.
+func (j *job) json() bool { return strings.HasPrefix(j.format, "json") }
+
+// alone records without a service.
+func (j *job) alone() error {
+	if err := permitted(j.user != ""); err != nil {
 		return err
 	}
-	json := strings.HasPrefix(f.format, "json")
 	opts := fanrec.Options{
-		NoCalls: f.noCalls, Modify: f.modify, Attrib: f.attrib, Epoch: f.epoch, WaitAll: f.waitAll, Handles: json, Seen: json, Log: log,
-		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue, NoRings: f.noRings,
+		NoCalls: j.noCalls, Modify: j.modify, Attrib: j.attrib, Epoch: j.epoch, WaitAll: j.waitAll, Handles: j.json(), Seen: j.json(), Log: j.log,
+		ProcessRing: j.processRing, CallRing: j.callRing, LimitedQueue: j.limitedQueue, NoRings: j.noRings,
 	}
-	if f.args {
-		opts.ArgsMax = 8192
+	if j.args {
+		opts.ArgsMax = maxArgs
 	}
 	// What loading leaves behind is not worth a collection before the command runs.
 	gc := debug.SetGCPercent(-1)
@@ -267,50 +277,44 @@ func record(f *recordFlags, argv []string) error {
 	runtime.GOMAXPROCS(1)
 	time.AfterFunc(time.Second, func() { debug.SetGCPercent(gc) })
 
-	file, err := openLog(f.output, command.As)
+	file, err := openLog(j.output, j.command.As)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	if err := rec.IgnoreWrites(int(file.Fd())); err != nil {
-		log.Debug().Err(err).Msg("the log's own writes may be recorded")
+		j.log.Debug().Err(err).Msg("the log's own writes may be recorded")
 	}
-	writer, err := newWriter(f.format, file)
+	to, err := logfile.New(file, j.format)
 	if err != nil {
 		return err
 	}
 	signals := catch()
 	begin := time.Now()
-	pid, err := rec.Start(command)
+	pid, err := rec.Start(j.command)
 	if err != nil {
 		return err
 	}
 	go forward(rec, signals)
-	return run(f, log, rec, file, writer, exclude, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: argv, Notes: rec.Notes()})
+	return j.run(rec, to, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: j.command.Argv, Notes: rec.Notes()})
 }
 
 // run writes the log until the recording is over and returns its exit status.
-func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, file *logFile, w output.Writer, exclude exclude, h *output.Header) error {
-	var werr error
-	keep := func(err error) {
-		if werr == nil {
-			werr = err
-		}
-	}
-	keep(w.Begin(h))
+func (j *job) run(rec *fanrec.Recorder, to *logfile.Log, h *output.Header) error {
+	to.Begin(h)
 	wrote := true
 	var excluded fanrec.Stats
 	res, err := rec.Run(func(r *output.Record) {
-		if exclude.match(r) {
+		if j.exclude.match(r) {
 			excluded.Records[r.Kind]++
 			return
 		}
 		wrote = true
-		keep(w.Write(r))
+		to.Write(r)
 	}, func() {
 		if wrote {
 			wrote = false
-			keep(w.Flush())
+			to.Flush()
 		}
 	})
 	if err != nil {
@@ -320,27 +324,24 @@ func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, file *logFile
 		res.Stats.Records[kind] -= n
 	}
 	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}
-	if werr == nil {
-		werr = w.End(end)
+	if err := to.End(end); err != nil {
+		j.log.Debug().Err(err).Msg("the log was left as it is")
 	}
-	if werr == nil && file.regular {
-		werr = file.Close() // some filesystems tell only now
-	}
-	if werr != nil {
-		end.Incomplete = append(end.Incomplete, fmt.Sprintf("the log could not be written: %v", werr))
-		if err := salvage(f.format, file, h, end); err != nil {
-			log.Debug().Err(err).Msg("the log was left as it is")
-		}
-	}
-	for _, why := range end.Incomplete {
+	res.Incomplete = end.Incomplete
+	return j.finish(res)
+}
+
+// finish says how a recording went and returns its exit status.
+func (j *job) finish(res *fanrec.Result) error {
+	for _, why := range res.Incomplete {
 		fmt.Fprintf(os.Stderr, "fanrec: INCOMPLETE: %s\n", why)
 	}
-	if !f.quiet {
-		fmt.Fprintln(os.Stderr, summary(f.output, &res.Stats))
+	if !j.quiet {
+		fmt.Fprintln(os.Stderr, summary(j.output, &res.Stats))
 	}
-	log.Debug().Int("epochs", res.Stats.Epochs).Int("lookups", res.Stats.Lookups).Msg("recording")
+	j.log.Debug().Int("epochs", res.Stats.Epochs).Int("lookups", res.Stats.Lookups).Msg("recording")
 	switch {
-	case len(end.Incomplete) > 0:
+	case len(res.Incomplete) > 0:
 		return exitStatus(exitUsage)
 	case res.Status.Signaled():
 		return exitStatus(128 + int(res.Status.Signal()))
@@ -348,22 +349,6 @@ func run(f *recordFlags, log zerolog.Logger, rec *fanrec.Recorder, file *logFile
 		return exitStatus(res.Status.ExitStatus())
 	}
 	return nil
-}
-
-// salvage ends a log that could not be written.
-func salvage(format string, file *logFile, h *output.Header, end *output.Trailer) error {
-	var b bytes.Buffer
-	w, err := newWriter(format, &b)
-	if err != nil {
-		return err
-	}
-	w.Begin(h) // the end names the last process
-	w.Flush()
-	b.Reset()
-	if err := w.End(end); err != nil {
-		return err
-	}
-	return file.salvage(b.Bytes())
 }
 
 // summary is the line that is printed at the end.
@@ -404,10 +389,16 @@ func catch() chan os.Signal {
 	return ch
 }
 
+// recording is what signals are for: of the recorder here, or of a service.
+type recording interface {
+	Signal(syscall.Signal)
+	Stop()
+}
+
 // forward passes on what was sent to the recorder alone. The terminal sends
 // SIGINT and SIGQUIT to the command itself. When the command has ended, any of
 // them ends a recording that goes on for its descendants.
-func forward(rec *fanrec.Recorder, ch chan os.Signal) {
+func forward(rec recording, ch chan os.Signal) {
 	for s := range ch {
 		switch s {
 		case syscall.SIGTERM, syscall.SIGHUP:

@@ -21,6 +21,22 @@ type Reader interface {
 	Line() int
 }
 
+// Formats are the names of the formats.
+var Formats = []string{"filemon", "filemon4", "jsonl"}
+
+// NewWriter returns the writer of a format.
+func NewWriter(format string, w io.Writer) (Writer, error) {
+	switch format {
+	case "filemon", "filemon5":
+		return NewFilemon(w, 5), nil
+	case "filemon4":
+		return NewFilemon(w, 4), nil
+	case "jsonl", "json":
+		return NewJSONL(w), nil
+	}
+	return nil, fmt.Errorf("--format %s: want filemon, filemon4 or jsonl", format)
+}
+
 // NewReader reads the header of a recording in any of the formats.
 func NewReader(r io.Reader) (Reader, error) {
 	in := bufio.NewReader(r)

@@ -1,0 +1,121 @@
+package logfile
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"fanrec/output"
+)
+
+// Log writes a recording. The first error is kept: what comes after it is
+// dropped, and End says so in the log as well as it can be done.
+type Log struct {
+	file   *File
+	format string
+	head   *output.Header
+	w      output.Writer
+	err    error
+}
+
+// New returns a log in a format of output.NewWriter.
+func New(file *File, format string) (*Log, error) {
+	w, err := output.NewWriter(format, file)
+	if err != nil {
+		return nil, err
+	}
+	return &Log{file: file, format: format, w: w}, nil
+}
+
+func (l *Log) keep(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+}
+
+// Begin writes the header.
+func (l *Log) Begin(h *output.Header) {
+	l.head = h
+	l.keep(l.w.Begin(h))
+}
+
+// Write appends a record.
+func (l *Log) Write(r *output.Record) {
+	if l.err == nil {
+		l.keep(l.w.Write(r))
+	}
+}
+
+// Comment appends a line of text that is no record.
+func (l *Log) Comment(text string) {
+	if l.err == nil {
+		l.keep(l.w.Comment(text))
+	}
+}
+
+// Flush hands what was appended to the system.
+func (l *Log) Flush() {
+	if l.err == nil {
+		l.keep(l.w.Flush())
+	}
+}
+
+// Abandon ends a log that somebody else has written and will not end: it is
+// made to say that it is incomplete. file is where that was written to.
+func Abandon(file *os.File, format string, h *output.Header, t *output.Trailer) error {
+	var b bytes.Buffer
+	w, err := output.NewWriter(format, &b)
+	if err != nil {
+		return err
+	}
+	w.Begin(h)
+	w.Flush()
+	if at, err := file.Seek(0, io.SeekEnd); err == nil && at > 0 {
+		b.Reset()
+		b.WriteByte('\n') // the last line may be cut: then this ends it
+	}
+	if err := w.End(t); err != nil {
+		return err
+	}
+	_, err = file.Write(b.Bytes())
+	return err
+}
+
+// Err returns why the log could not be written, nil if it could.
+func (l *Log) Err() error { return l.err }
+
+// Sync waits until what was flushed has reached the system.
+func (l *Log) Sync() error { return l.file.Sync() }
+
+// End writes the trailer and closes the file, unless it is a stream. If it
+// could not be written, the trailer is made to say so; that this could not be
+// written either is returned.
+func (l *Log) End(t *output.Trailer) error {
+	if l.err == nil {
+		l.keep(l.w.End(t))
+	}
+	if l.file.spool != nil {
+		l.keep(l.file.Sync())
+		l.file.spool.close()
+	}
+	if l.file.regular && l.err == nil {
+		l.keep(l.file.Close()) // some filesystems tell only now
+	}
+	if l.err == nil {
+		return nil
+	}
+	t.Incomplete = append(t.Incomplete, fmt.Sprintf("the log could not be written: %v", l.err))
+	var b bytes.Buffer
+	w, err := output.NewWriter(l.format, &b)
+	if err != nil {
+		return err
+	}
+	w.Begin(l.head) // the end names the last process
+	w.Flush()
+	b.Reset()
+	if err := w.End(t); err != nil {
+		return err
+	}
+	return l.file.salvage(b.Bytes())
+}
