@@ -282,7 +282,12 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		p.proc.Heirs = p.proc.Recording
 	case ebpf.Follow:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
-			p.proc = j.tree.Follow(r)
+			p.proc, p.fresh = j.tree.Follow(r), true
+			if f := j.trees.follows[r.Request]; f != nil { // for all that is known yet: see followed
+				if p.proc.Heirs = f.recording; !f.children {
+					p.proc.Recording = f.recording
+				}
+			}
 			if r.MountNS != j.mountNS && r.MountNS != 0 {
 				p.proc.MountNS = r.MountNS
 				j.mounted(p.proc, r.MountNS, r.Time)

@@ -117,6 +117,7 @@ type process struct {
 	interp   file
 	base     file // of a script: what filename is relative to; Follow: the root directory
 	request  uint32
+	fresh    bool // Follow: it was not in any tree
 	filename span
 	args     span
 	prev     int64            // time of the thread's record before

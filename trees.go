@@ -125,6 +125,11 @@ func (j *joiner) followed(p *process) {
 	if f != nil {
 		t = j.trees.open[f.recording]
 	}
+	outer := [2]uint32{p.proc.Recording, p.proc.Heirs}
+	if p.fresh {
+		outer = [2]uint32{proctree.Nobody, proctree.Nobody}
+		p.proc.Recording, p.proc.Heirs = outer[0], outer[1]
+	}
 	if t == nil { // it was refused or closed meanwhile
 		j.dismiss(p.proc)
 		return
@@ -133,9 +138,9 @@ func (j *joiner) followed(p *process) {
 		j.unfollow(f.recording)
 	}
 	if !t.rooted {
-		t.rooted, t.outer = true, p.proc.Recording
+		t.rooted, t.outer = true, outer[0]
 		if f.children {
-			t.outer = p.proc.Heirs
+			t.outer = outer[1]
 		}
 	}
 	p.proc.Heirs = f.recording
