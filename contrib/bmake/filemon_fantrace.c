@@ -55,8 +55,10 @@
 
 struct filemon {
 	int	connection;	/* -1 if there is none */
-	int	log;		/* bmake's, until it is spoiled or closed; or -1 */
-	int	error;		/* the first one, an errno value */
+	int	log;		/* bmake's; -1 before filemon_setfd */
+	int	refused;	/* why there is no recording, an errno value */
+	bool	told;		/* by a child that therefore failed */
+	int	error;		/* why the records are not complete */
 };
 
 struct answer {
@@ -252,7 +254,7 @@ dial(void)
 /*
  * NULL makes bmake warn and go on without records, for good. That is right
  * where there is no service, and only there: a service that was there, or a
- * socket that nobody listens to, is an error of filemon_setfd.
+ * socket that nobody listens to, is an error, which filemon_setfd keeps.
  */
 struct filemon *
 filemon_open(void)
@@ -269,8 +271,8 @@ filemon_open(void)
 		reached = true;
 		return F;
 	}
-	F->error = errno;
-	if (F->error == ENOENT && !reached) {
+	F->refused = errno;
+	if (F->refused == ENOENT && !reached) {
 		free(F);
 		errno = ENOENT;
 		return NULL;
@@ -278,7 +280,11 @@ filemon_open(void)
 	return F;
 }
 
-/* The descriptor is kept until the end, to spoil the log. */
+/*
+ * Returns 0 also if there is no recording; then the child fails. Were it told
+ * here, bmake would end where it stands, and leave a .meta file without records,
+ * by which the target is up to date. The descriptor is kept to spoil the log.
+ */
 int
 filemon_setfd(struct filemon *F, int fd)
 {
@@ -287,22 +293,19 @@ filemon_setfd(struct filemon *F, int fd)
 	F->log = fd;
 	if (F->connection == -1)
 		say("no service; start `fanrec serve`, or put nofilemon into .MAKE.MODE",
-		    strerror(F->error));
+		    strerror(F->refused));
 	else
-		F->error = ask(F->connection, "no recording",
+		F->refused = ask(F->connection, "no recording",
 		    REQUEST("open\0version=1"), fd, &a);
-	if (F->error == 0)
-		return 0;
-	errno = F->error;
-	return -1;
+	return 0;
 }
 
-/* The child has done it. */
+/* The child has asked for itself, and failed if that did. */
 void
 filemon_setpid_parent(struct filemon *F, pid_t pid)
 {
-	(void)F;
 	(void)pid;
+	F->told = true;
 }
 
 /*
@@ -316,12 +319,14 @@ int
 filemon_setpid_child(const struct filemon *F, pid_t pid)
 {
 	struct answer a;
-	int error, pidfd;
+	int error = F->refused, pidfd = -1;
 
-	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd == -1) {
-		error = errno;
-	} else {
+	if (error == 0) {
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (pidfd == -1)
+			error = errno;
+	}
+	if (error == 0) {
 		error = ask(F->connection, "command not followed",
 		    REQUEST("follow"), pidfd, &a);
 		close(pidfd);
@@ -346,15 +351,14 @@ int
 filemon_process(struct filemon *F)
 {
 	struct answer a;
-	int error;
 
-	error = ask(F->connection, "records not complete",
-	    REQUEST("drain"), -1, &a);
-	if (error == 0)
-		return 0;
+	F->error = F->refused;
 	if (F->error == 0)
-		F->error = error;
-	errno = error;
+		F->error = ask(F->connection, "records not complete",
+		    REQUEST("drain"), -1, &a);
+	if (F->error == 0)
+		return 0;
+	errno = F->error;
 	return -1;
 }
 
@@ -379,7 +383,10 @@ filemon_close(struct filemon *F)
 	}
 	if (error != 0)
 		spoil(F->log);
-	close(F->connection);
+	if (F->told && F->refused != 0)
+		error = 0;	/* so that bmake copies the log, and goes on to the child's exit */
+	if (F->connection != -1)
+		close(F->connection);
 	close(F->log);
 	free(F);
 	if (error == 0)
