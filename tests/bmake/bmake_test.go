@@ -480,3 +480,36 @@ func TestWarnings(t *testing.T) {
 		})
 	}
 }
+
+// TestReadme: the example of contrib/bmake/README.md does what its comments say.
+func TestReadme(t *testing.T) {
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("no cc")
+	}
+	text, err := os.ReadFile("../../contrib/bmake/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, script, _ := strings.Cut(string(text), "```sh\n")
+	script, _, found := strings.Cut(script, "```\n")
+	if !found {
+		t.Fatal("README.md has no example")
+	}
+	p := newProject(t, "", "")
+	if err := os.Symlink(program(t), p.dir+"/bmake"); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, p.socket, p.dir+"/greeting.h", obliging)
+	cmd := exec.Command("sh", "-ec", script)
+	cmd.Dir = p.dir
+	cmd.Env = append(os.Environ(), "FANREC_SOCKET="+p.socket, "PATH="+p.dir+":"+os.Getenv("PATH"), "TMPDIR=/tmp", "MAKEFLAGS=")
+	said, err := cmd.CombinedOutput()
+	recordings := s.stop()
+	if err != nil || len(recordings) != 2 {
+		t.Fatalf("%d recordings, want 2: %v\n%s", len(recordings), err, said)
+	}
+	read := fmt.Sprintf("R %d %s/greeting.h\n", recordings[0].pids[0], p.dir)
+	if want := "cc -o greet greet.c\n`greet' is up to date.\n" + read + "cc -o greet greet.c\ngood day\n"; string(said) != want {
+		t.Errorf("the example prints\n%swant\n%s", said, want)
+	}
+}
