@@ -282,8 +282,8 @@ filemon_open(void)
 
 /*
  * Returns 0 also if there is no recording; then the child fails. Were it told
- * here, bmake would end where it stands, and leave a .meta file without records,
- * by which the target is up to date. The descriptor is kept to spoil the log.
+ * here, bmake would end where it stands, and leave a .meta file without records:
+ * by that the target is up to date. The descriptor is kept to spoil the log.
  */
 int
 filemon_setfd(struct filemon *F, int fd)
@@ -300,7 +300,7 @@ filemon_setfd(struct filemon *F, int fd)
 	return 0;
 }
 
-/* The child has asked for itself, and failed if that did. */
+/* The child has asked for itself, and ended if there is no recording. */
 void
 filemon_setpid_parent(struct filemon *F, pid_t pid)
 {
@@ -309,33 +309,35 @@ filemon_setpid_parent(struct filemon *F, pid_t pid)
 }
 
 /*
- * Runs in the child after vfork, in the memory of its parent, which cannot
- * hear of an error but by the child's exit: that is why the child spoils the
- * log. A child that is killed here leaves an answer that nobody waits for. The
- * next request then takes it for its own, and in the end that of close is
- * not there: an error, too.
+ * Runs in the child after vfork, in the memory of its parent. Does not return
+ * if it fails: bmake would leave by exit(3) or by Punt, which write, and may
+ * free, what is the parent's; and Punt of newer versions kills the process
+ * group of a job that has none yet: its own. The parent sees that the child
+ * failed; the log, which it may use all the same, is spoiled here.
+ *
+ * A child that is killed here leaves an answer that nobody waits for. The next
+ * request takes it for its own, and in the end that of close is not there: an
+ * error, too.
  */
 int
 filemon_setpid_child(const struct filemon *F, pid_t pid)
 {
 	struct answer a;
-	int error = F->refused, pidfd = -1;
+	int pidfd;
 
-	if (error == 0) {
+	if (F->refused == 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 		if (pidfd == -1)
-			error = errno;
+			say("command not followed",
+			    "no pidfd (Linux before 5.3, or too many open files)");
+		else if (ask(F->connection, "command not followed",
+		    REQUEST("follow"), pidfd, &a) == 0) {
+			close(pidfd);
+			return 0;
+		}
 	}
-	if (error == 0) {
-		error = ask(F->connection, "command not followed",
-		    REQUEST("follow"), pidfd, &a);
-		close(pidfd);
-	}
-	if (error == 0)
-		return 0;
 	spoil(F->log);
-	errno = error;
-	return -1;
+	_exit(1);
 }
 
 /* The service writes the log: there is nothing to be read meanwhile. */

@@ -80,7 +80,7 @@ func visible(t *testing.T) string {
 			func(ignored string) bool { return strings.HasPrefix(base+"/", ignored) }) {
 			continue
 		}
-		if dir, err := os.MkdirTemp(base, "fanrec-bmake-"); err == nil {
+		if dir, err := os.MkdirTemp(base, "fanrec-backend-"); err == nil {
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			return dir
 		}
@@ -380,11 +380,10 @@ func TestServiceGoes(t *testing.T) {
 					mode = []string{"-j1"} // one after the other
 				}
 				p := newProject(t, "", "a b")
-				var s *service
-				s = serve(t, p.socket, p.header, func(r *recording, request string) string {
+				s := serve(t, p.socket, p.header, func(r *recording, request string) string {
 					if request == shut {
-						s.listener.SetUnlinkOnClose(!leaves)
-						s.listener.Close()
+						r.service.listener.SetUnlinkOnClose(!leaves)
+						r.service.listener.Close()
 					}
 					return obliging(r, request)
 				})

@@ -34,16 +34,16 @@ func TestFunctions(t *testing.T) {
 		spoiled int // how often
 	}{
 		"well":           {obliging, "setfd: 0|child: 0|readfd: 0|process: 0|close: 0", 0},
-		"open refused":   {but(open, "error\x0024\x00too many"), "setfd: 0|child: EMFILE|readfd: 0|process: EMFILE|close: 0", 2},
-		"dies at open":   {but(open, dies), "setfd: 0|child: ECONNRESET|readfd: 0|process: ECONNRESET|close: 0", 2},
-		"follow refused": {but(follow, "error\x003\x00gone"), "setfd: 0|child: ESRCH|readfd: 0|process: 0|close: 0", 1},
-		"dies at follow": {but(follow, dies), "setfd: 0|child: ECONNRESET|readfd: 0|process: ECONNRESET|close: ECONNRESET", 2},
+		"open refused":   {but(open, "error\x0024\x00too many"), "setfd: 0|child: status 100|readfd: 0|process: EMFILE|close: 0", 2},
+		"dies at open":   {but(open, dies), "setfd: 0|child: status 100|readfd: 0|process: ECONNRESET|close: 0", 2},
+		"follow refused": {but(follow, "error\x003\x00gone"), "setfd: 0|child: status 100|readfd: 0|process: 0|close: 0", 1},
+		"dies at follow": {but(follow, dies), "setfd: 0|child: status 100|readfd: 0|process: ECONNRESET|close: ECONNRESET", 2},
 		"drain refused":  {but(drain, "error\x005\x00broken"), "setfd: 0|child: 0|readfd: 0|process: EIO|close: EIO", 1},
 		"dies at drain":  {but(drain, dies), "setfd: 0|child: 0|readfd: 0|process: ECONNRESET|close: ECONNRESET", 1},
 		"close refused":  {but(shut, "error\x0028\x00disk"), "setfd: 0|child: 0|readfd: 0|process: 0|close: ENOSPC", 1},
 		"dies at close":  {but(shut, dies), "setfd: 0|child: 0|readfd: 0|process: 0|close: ECONNRESET", 1},
 		"incomplete":     {but(shut, "ok\x00incomplete=lost"), "setfd: 0|child: 0|readfd: 0|process: 0|close: EIO", 1},
-		"no protocol":    {but(open, "hello"), "setfd: 0|child: EPROTO|readfd: 0|process: EPROTO|close: 0", 2},
+		"no protocol":    {but(open, "hello"), "setfd: 0|child: status 100|readfd: 0|process: EPROTO|close: 0", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			socket, log := dir+"/s", filepath.Join(t.TempDir(), "log")

@@ -53,6 +53,7 @@ func but(request, answer string) behaviour {
 
 // recording is one connection.
 type recording struct {
+	service  *service
 	requests []string
 	pids     []int  // that were followed
 	log      []byte // what was written into it
@@ -101,7 +102,7 @@ func (s *service) accept() {
 			}
 			return
 		}
-		r := new(recording)
+		r := &recording{service: s}
 		s.mu.Lock()
 		s.recordings = append(s.recordings, r)
 		s.mu.Unlock()

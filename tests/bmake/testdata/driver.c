@@ -81,8 +81,10 @@ main(int argc, char *argv[])
 	}
 	in_child = 0;
 	filemon_setpid_parent(F, pid);
-	if (waitpid(pid, &status, 0) != pid || status != 0)
-		errx(2, "the child ended with status %x", status);
+	if (waitpid(pid, &status, 0) != pid)
+		err(2, "waitpid");
+	if (status != 0)
+		dprintf(STDOUT_FILENO, "child: status %x\n", status);
 	said("readfd", filemon_readfd(F) == -1 ? 0 : 1);
 	said("process", filemon_process(F));
 	said("close", filemon_close(F));
