@@ -54,6 +54,7 @@ func but(request, answer string) behaviour {
 // recording is one connection.
 type recording struct {
 	service  *service
+	client   int // process
 	requests []string
 	pids     []int  // that were followed
 	log      []byte // what was written into it
@@ -103,6 +104,9 @@ func (s *service) accept() {
 			return
 		}
 		r := &recording{service: s}
+		if r.client, err = client(conn); err != nil {
+			s.t.Error(err)
+		}
 		s.mu.Lock()
 		s.recordings = append(s.recordings, r)
 		s.mu.Unlock()
@@ -228,6 +232,21 @@ func receive(conn *net.UnixConn) (packet string, files []*os.File, err error) {
 		}
 	}
 	return string(text[:n]), files, nil
+}
+
+// client returns the process that made a connection.
+func client(conn *net.UnixConn) (int, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peer *unix.Ucred
+	var failed error
+	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err := errors.Join(err, failed); err != nil {
+		return 0, err
+	}
+	return int(peer.Pid), nil
 }
 
 // pidOf returns the process of a pidfd, as /proc tells it.
