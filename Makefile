@@ -1,5 +1,6 @@
 # make            build bin/fanrec
 # make test       everything that CI runs; installs what it needs (Debian, Ubuntu)
+# make bmake      build bin/bmake-fantrace, bmake that records by the service
 # make bench      what a recording costs, beside others
 # make -k soak    the long forms of all tests: some ten hours; figures in docs/soak.md
 # make test-kernels   the table of kernels and filesystems: Debian's kernels under qemu
@@ -23,14 +24,14 @@ BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 # Recording needs root, so most tests do.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
-.PHONY: all test deps lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
+.PHONY: all test deps bmake lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-oracle soak-fuzz generate install clean FORCE
 
 all: bin/fanrec
 
 bin/fanrec: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/fanrec
 
-test: deps bin/fanrec workloads kernels lint unit race e2e
+test: deps bin/fanrec bmake workloads kernels lint unit race e2e
 
 # Installs only what dpkg does not know to be there; a program by another package's name will do.
 define install
@@ -47,6 +48,15 @@ deps:
 
 workloads: deps
 	tests/workload/fetch.sh
+
+# Debian's source, with our filemon and with its own for /dev/filemon.
+bmake: bin/bmake-fantrace $(if $(wildcard contrib/include/filemon.h),bin/bmake-dev)
+
+bin/bmake-fantrace: contrib/bmake/build.sh contrib/bmake/filemon_fantrace.c
+bin/bmake-dev: contrib/bmake/build.sh contrib/include/filemon.h
+bin/bmake-fantrace bin/bmake-dev:
+	$(call install,bmake gcc libc6-dev dpkg-dev)
+	contrib/bmake/build.sh $(@:bin/bmake-%=%) $@
 
 # Without them the test is skipped, but not in CI.
 kernels: deps

@@ -1,15 +1,19 @@
 #!/bin/bash
-# Puts the source trees that tests and benchmarks build into .cache/ beside this script, one directory a package:
+# fetch.sh [PACKAGE...]: puts the source trees that tests and benchmarks build into .cache/ beside this script, one
+# directory a package. Without arguments:
 #
 #   hello   GNU hello: a long configure script of many short-lived processes
 #   gdbm    libtool: some forty C files compiled twice, archives, links, renames and removals
+#
+# contrib/bmake/build.sh asks for bmake.
 #
 # Does nothing for a tree that is there. The sources come from the archive that this Debian or Ubuntu machine already
 # trusts: its own entries, asked for sources too, in a private apt configuration. The machine's configuration and package
 # lists stay as they are. Only build tools that are missing are installed, for which one must be root.
 set -eu
 
-packages=(hello gdbm)
+packages=("$@")
+[ $# -gt 0 ] || packages=(hello gdbm)
 cd "$(dirname "$0")"
 mkdir -p .cache
 
