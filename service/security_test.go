@@ -1,0 +1,372 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// works tells that a user can record as if nothing else were.
+func works(t *testing.T, socket, what string, uid int) {
+	t.Helper()
+	dir := tree(t)
+	log := logIn(t, t.TempDir())
+	c := dial(t, socket, uid)
+	do(t, c.Open(log, Options{}))
+	w := start(t, uint32(uid), dir, script)
+	do(t, c.Follow(w.pidfd, FollowOptions{}))
+	w.goOn()
+	if _, err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkScript(t, what, text(t, log), dir)
+}
+
+// program copies a program, for everybody.
+func program(t *testing.T, from string, mode os.FileMode) string {
+	t.Helper()
+	name := filepath.Join(tree(t), filepath.Base(from))
+	b, err := os.ReadFile(from)
+	do(t, err, os.WriteFile(name, b, 0o755), os.Chmod(name, mode))
+	return name
+}
+
+// TestWho: a user may record own processes, and no others.
+func TestWho(t *testing.T) {
+	socket := serve(t)
+	setuid := program(t, "/bin/sleep", os.ModeSetuid|0o755)
+	setgid := program(t, "/bin/sleep", os.ModeSetgid|0o755)
+	process := func(attr *syscall.Credential, argv ...string) int {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: attr}
+		do(t, cmd.Start())
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		for { // until it has executed: before, it is a copy of this
+			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid))
+			do(t, err)
+			if filepath.Base(exe) == filepath.Base(argv[0]) {
+				break
+			}
+		}
+		fd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
+		do(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	user := func(uid uint32, groups ...uint32) *syscall.Credential {
+		return &syscall.Credential{Uid: uid, Gid: uid, Groups: groups}
+	}
+	ended := exec.Command("/bin/true")
+	do(t, ended.Start())
+	gone, err := unix.PidfdOpen(ended.Process.Pid, 0)
+	do(t, err, ended.Wait())
+	null, err := os.Open("/dev/null")
+	do(t, err)
+	defer null.Close()
+	for _, c := range []struct {
+		what   string
+		client int
+		pidfd  int
+		want   error
+	}{
+		{"own", 12345, process(user(12345), "/bin/sleep", "100"), nil},
+		{"root's", 12345, process(nil, "/bin/sleep", "100"), unix.EPERM},
+		{"another user's", 12345, process(user(54321), "/bin/sleep", "100"), unix.EPERM},
+		{"own, set-user-ID", 12345, process(user(12345), setuid, "100"), unix.EPERM},
+		{"own, set-group-ID", 12345, process(user(12345), setgid, "100"), unix.EPERM},
+		{"own, with another group", 12345, process(&syscall.Credential{Uid: 12345, Gid: 54321}, "/bin/sleep", "100"), unix.EPERM},
+		{"init", 12345, -1, unix.EPERM},
+		{"ended", 12345, gone, unix.ESRCH},
+		{"no pidfd", 12345, int(null.Fd()), unix.EINVAL},
+		{"a user's, by root", 0, process(user(12345), "/bin/sleep", "100"), nil},
+		{"set-user-ID, by root", 0, process(user(12345), setuid, "100"), nil},
+	} {
+		if c.pidfd < 0 {
+			c.pidfd, err = unix.PidfdOpen(1, 0)
+			do(t, err)
+		}
+		conn := dial(t, socket, c.client)
+		do(t, conn.Open(logIn(t, t.TempDir()), Options{}))
+		err := conn.Follow(c.pidfd, FollowOptions{})
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: %v, want %v", c.what, err, c.want)
+		}
+		if _, err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestPrivileges: what a process does that has gained privileges, and what it
+// forks, is not for the user who asked; for root it is.
+func TestPrivileges(t *testing.T) {
+	socket := serve(t)
+	env := program(t, "/usr/bin/env", os.ModeSetuid|0o755)
+	for _, client := range []int{12345, 0} {
+		dir := tree(t)
+		do(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600), os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
+		log := logIn(t, t.TempDir())
+		c := dial(t, socket, client)
+		do(t, c.Open(log, Options{}))
+		// dash would give back what it has gained.
+		w := start(t, 12345, dir, env+" /usr/bin/python3 -c 'import os; open(\"secret\"); os.fork() or open(\"secret\")'; cat mine")
+		do(t, c.Follow(w.pidfd, FollowOptions{}))
+		w.goOn()
+		if _, err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := text(t, log)
+		_, complete := shape(t, got)
+		if all := client == 0; strings.Contains(got, "secret") != all || strings.Contains(got, "gained privileges") == all || strings.Contains(got, "python3") != all {
+			t.Errorf("client %d:\n%s", client, got)
+		}
+		if !complete || !strings.Contains(got, "/mine\n") || !strings.Contains(got, " "+env+"\n") {
+			t.Errorf("client %d: what the user did is not there:\n%s", client, got)
+		}
+	}
+}
+
+// TestLogs: what is no log is refused.
+func TestLogs(t *testing.T) {
+	socket := serve(t)
+	open := func(name string, flags int) func() (*os.File, error) {
+		return func() (*os.File, error) { return os.OpenFile(name, flags, 0o666) }
+	}
+	file := logIn(t, t.TempDir()).Name()
+	for _, c := range []struct {
+		what string
+		open func() (*os.File, error)
+		want error
+	}{
+		{"to be read", open(file, os.O_RDONLY), unix.EBADF},
+		{"a path", open(file, unix.O_PATH), unix.EBADF},
+		{"a directory", open(filepath.Dir(file), os.O_RDONLY), unix.EBADF},
+		{"a device", open("/dev/null", os.O_WRONLY), unix.EINVAL},
+		{"a terminal", open("/dev/ptmx", os.O_RDWR), unix.EINVAL},
+		{"an order to the kernel", open("/proc/self/comm", os.O_RDWR), unix.EINVAL},
+		{"a cgroup", func() (*os.File, error) {
+			f, err := os.OpenFile("/sys/kernel/mm/transparent_hugepage/enabled", os.O_RDWR, 0)
+			if errors.Is(err, os.ErrNotExist) {
+				f, err = os.OpenFile("/proc/self/comm", os.O_RDWR, 0)
+			}
+			return f, err
+		}, unix.EINVAL},
+		{"a file", open(file, os.O_WRONLY), nil},
+		{"a file to append to", open(file, os.O_WRONLY|os.O_APPEND), nil},
+		{"a memfd", func() (*os.File, error) {
+			fd, err := unix.MemfdCreate("log", unix.MFD_CLOEXEC)
+			return os.NewFile(uintptr(fd), "log"), err
+		}, nil},
+	} {
+		f, err := c.open()
+		do(t, err)
+		conn := dial(t, socket, 12345)
+		err = conn.Open(f, Options{})
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: %v, want %v", c.what, err, c.want)
+		}
+		if c.want == nil {
+			if err := conn.Open(f, Options{}); !errors.Is(err, unix.EEXIST) {
+				t.Errorf("%s, twice: %v", c.what, err)
+			}
+		}
+		f.Close()
+		if _, err := conn.Close(); (err == nil) != (c.want == nil) {
+			t.Errorf("%s: close: %v", c.what, err)
+		}
+	}
+}
+
+// TestFullDisk: a log that does not fit says so, to bmake and to people.
+func TestFullDisk(t *testing.T) {
+	socket := serve(t)
+	dir := t.TempDir()
+	if err := unix.Mount("small", dir, "tmpfs", 0, "size=64k"); errors.Is(err, unix.EPERM) {
+		t.Skip(err)
+	} else {
+		do(t, err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	log := logIn(t, dir)
+	c := dial(t, socket, 0)
+	do(t, c.Open(log, Options{}))
+	w := start(t, 0, dir, "i=0; while [ $i -lt 10000 ]; do read x </etc/passwd; i=$((i+1)); done")
+	do(t, c.Follow(w.pidfd, FollowOptions{}))
+	w.goOn()
+	if err := c.Drain(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("drain: %v", err)
+	}
+	res, err := c.Close()
+	do(t, err)
+	if len(res.Incomplete) != 1 || !strings.Contains(res.Incomplete[0], "no space left") {
+		t.Errorf("%v", res.Incomplete)
+	}
+	got := text(t, log)
+	if _, end, ok := strings.Cut(got, "# INCOMPLETE: the log could not be written"); !ok || !strings.Contains(end, fmt.Sprintf("\nR %d\n", os.Getpid())) {
+		t.Errorf("the log ends with %q", got[max(0, len(got)-200):])
+	}
+	works(t, socket, "after a full disk", 12345)
+}
+
+// TestPipe: a log whose reader is gone, or does not read, keeps nobody.
+func TestPipe(t *testing.T) {
+	socket := serve(t)
+	for _, gone := range []bool{true, false} {
+		r, w, err := os.Pipe()
+		do(t, err)
+		defer r.Close()
+		c := dial(t, socket, 12345)
+		do(t, c.Open(w, Options{}))
+		w.Close()
+		if gone {
+			r.Close()
+		}
+		dir := tree(t)
+		p := start(t, 12345, dir, "i=0; while [ $i -lt 20000 ]; do read x </etc/passwd; i=$((i+1)); done")
+		do(t, c.Follow(p.pidfd, FollowOptions{}))
+		p.goOn()
+		drained := make(chan error, 1)
+		go func() { drained <- c.Drain() }()
+		if gone {
+			if err := <-drained; !errors.Is(err, unix.EPIPE) {
+				t.Errorf("nobody reads: %v", err)
+			}
+			if res, err := c.Close(); err != nil || len(res.Incomplete) != 1 {
+				t.Errorf("%+v, %v", res, err)
+			}
+		}
+		works(t, socket, fmt.Sprintf("beside a pipe that nobody reads (%v)", gone), 54321)
+		if !gone {
+			buf := make([]byte, 1<<20)
+			for total := 0; total < 100_000; { // and now it is read
+				n, err := r.Read(buf)
+				do(t, err)
+				total += n
+			}
+			go func() {
+				for {
+					if _, err := r.Read(buf); err != nil {
+						return
+					}
+				}
+			}()
+			do(t, <-drained)
+			if res, err := c.Close(); err != nil || len(res.Incomplete) != 0 {
+				t.Errorf("%+v, %v", res, err)
+			}
+		}
+	}
+}
+
+// TestGarbage: whatever a client sends, it hurts nobody.
+func TestGarbage(t *testing.T) {
+	socket := serve(t)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	word := func() string {
+		return []string{"open", "follow", "drain", "wait", "close", "version=1", "format=jsonl", "format=", "arg=x", "children=1", "only=1", "why=x", "", "=", "\x00", strings.Repeat("x", rnd.IntN(70000))}[rnd.IntN(16)]
+	}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	do(t, err)
+	defer null.Close()
+	file := logIn(t, t.TempDir())
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	do(t, err)
+	defer unix.Close(self)
+	works(t, socket, "before", 12345)
+	for range 500 {
+		c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: socket, Net: "unixpacket"})
+		do(t, err)
+		for range rnd.IntN(10) {
+			var b []byte
+			for range rnd.IntN(5) {
+				b = append(append(b, word()...), 0)
+			}
+			if len(b) > 1<<17 {
+				b = b[:1<<17]
+			}
+			var oob []byte
+			if n := rnd.IntN(4); n > 1 {
+				fds := make([]int, []int{1, 1, 3, 200}[rnd.IntN(4)])
+				for i := range fds {
+					fds[i] = []int{int(null.Fd()), int(file.Fd()), self, 0}[rnd.IntN(4)]
+				}
+				oob = unix.UnixRights(fds...)
+			}
+			if _, _, err := c.WriteMsgUnix(b, oob, nil); err != nil {
+				break // it was thrown out
+			}
+		}
+		c.Close()
+	}
+	works(t, socket, "after", 12345)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		open := 0
+		fds, err := os.ReadDir("/proc/self/fd")
+		do(t, err)
+		for _, fd := range fds {
+			if name, _ := os.Readlink("/proc/self/fd/" + fd.Name()); name == file.Name() || name == "/dev/null" {
+				open++
+			}
+		}
+		if open < 10 { // ours, and standard input
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d descriptors stay", open)
+		}
+	}
+}
+
+// TestUnread: a client that reads no answers keeps nobody.
+func TestUnread(t *testing.T) {
+	socket := serve(t)
+	c := dial(t, socket, 12345)
+	do(t, c.Open(logIn(t, t.TempDir()), Options{}))
+	sent := 0
+	c.c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+	for c.request(&packet{word: "drain"}, -1) == nil {
+		sent++
+	}
+	works(t, socket, fmt.Sprintf("beside %d unread answers", sent), 54321)
+}
+
+// TestConnections: a thousand connections of one user, with a recording each,
+// leave room for others.
+func TestConnections(t *testing.T) {
+	var limit unix.Rlimit
+	do(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	old := limit
+	limit.Cur = limit.Max
+	do(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+	socket := serve(t)
+	file := logIn(t, t.TempDir())
+	for i := range 1000 {
+		c := dial(t, socket, 12345)
+		if i%2 == 0 {
+			do(t, c.Open(file, Options{}))
+		}
+	}
+	works(t, socket, "beside 1,000 connections", 54321)
+	works(t, socket, "beside 1,000 connections of its own", 12345)
+	refused := 0
+	for range 1500 {
+		if c := dial(t, socket, 12345); errors.Is(c.Open(file, Options{}), unix.EMFILE) {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("there is no end to what one user may have")
+	}
+	works(t, socket, "beside 2,500 connections of another", 54321)
+}
