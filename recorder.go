@@ -81,6 +81,8 @@ type Recorder struct {
 	grown    bool
 	doubtful bool // records of ends may be lost
 	stopped  bool
+	resting  bool          // nothing is watched nor tracked
+	idle     time.Time     // since when nothing is recorded
 	failed   error         // of what was posted
 	busy     int           // items of the last epoch
 	slept    time.Duration // before it
@@ -115,7 +117,7 @@ func New(opts Options) (*Recorder, error) {
 		}
 	}
 	r := &Recorder{opts: opts, buf: make([]byte, bufSize), ending: -1, wake: -1, mountsFD: -1, slept: opts.Epoch,
-		overlay: map[uint32]string{}, asides: map[uint32]bool{}, recordings: map[uint32]*Recording{}}
+		recordings: map[uint32]*Recording{}}
 	type loaded struct {
 		tracker *ebpf.Tracker
 		err     error
@@ -134,22 +136,40 @@ func New(opts Options) (*Recorder, error) {
 	}
 	l := <-tracker
 	r.tracker = l.tracker
-	if err = cmp.Or(err, l.err); err != nil {
+	if err = cmp.Or(err, l.err); err == nil {
+		err = r.tellAll()
+	}
+	if err != nil {
 		r.Close()
 		return nil, err
 	}
-	r.join.ring = func() {
-		if !r.tracker.Rings() && !r.join.guess && r.wide == nil {
-			r.join.guess, r.wide = true, r.group.Widen(unix.FAN_MODIFY)
-		}
-	}
+	return r, nil
+}
+
+// tellAll tells the tracker of everything that watch has marked.
+func (r *Recorder) tellAll() error {
 	for _, index := range r.group.Filesystems.All() {
 		if err := r.tell(index); err != nil {
-			r.Close()
-			return nil, err
+			return err
 		}
 	}
-	return r, nil
+	return nil
+}
+
+// unwatch takes back what watch did.
+func (r *Recorder) unwatch() error {
+	var errs []error
+	if r.group != nil {
+		errs = append(errs, r.group.Close())
+	}
+	if r.aside != nil {
+		errs = append(errs, r.aside.Close())
+	}
+	if r.mountsFD >= 0 {
+		errs = append(errs, unix.Close(r.mountsFD))
+	}
+	r.group, r.aside, r.mountsFD = nil, nil, -1
+	return errors.Join(errs...)
 }
 
 // tell tells the tracker that a filesystem is watched.
@@ -189,6 +209,7 @@ func howMarked(fstype string) uint32 {
 
 // watch makes the fanotify group and marks every filesystem that can be.
 func (r *Recorder) watch() error {
+	r.notes, r.overlay, r.asides = nil, map[uint32]string{}, map[uint32]bool{}
 	mask := uint64(fan.Names | fan.Opens)
 	var err error
 	if r.opts.NoCalls {
@@ -260,6 +281,11 @@ func (r *Recorder) watch() error {
 		}
 		r.overlay[m.Dev] = m.Options
 		r.addOverlay(o, m)
+	}
+	r.join.ring = func() {
+		if !r.tracker.Rings() && !r.join.guess && r.wide == nil {
+			r.join.guess, r.wide = true, r.group.Widen(unix.FAN_MODIFY)
+		}
 	}
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles, r.join.seen = r.opts.Handles, r.opts.Seen
@@ -635,20 +661,12 @@ func (r *Recorder) Close() error {
 	if r.tracker != nil {
 		errs = append(errs, r.tracker.Close())
 	}
-	if r.group != nil {
-		errs = append(errs, r.group.Close())
-	}
-	if r.aside != nil {
-		errs = append(errs, r.aside.Close())
-	}
+	errs = append(errs, r.unwatch())
 	if child := r.child.Load(); child != nil {
 		errs = append(errs, child.Close())
 	}
 	if r.wake >= 0 {
 		errs = append(errs, unix.Close(int(r.wake)))
-	}
-	if r.mountsFD >= 0 {
-		errs = append(errs, unix.Close(r.mountsFD))
 	}
 	return errors.Join(errs...)
 }

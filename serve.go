@@ -73,15 +73,23 @@ func (r *Recorder) Serve() error {
 	}
 	r.grown = true
 	var failed error
+	r.idle = time.Now()
 	for failed == nil && !r.stopped {
 		var due bool
-		if due, failed = r.sleep(r.patience()); failed != nil {
-			break
+		if r.resting {
+			failed = poll([]unix.PollFd{{Fd: int32(r.wake), Events: unix.POLLIN}}, -1)
+		} else {
+			due, failed = r.sleep(r.patience())
 		}
-		if r.wake.lower() {
+		if failed == nil && r.wake.lower() {
 			failed = r.runPosted()
 		}
-		if failed == nil && (due || len(r.waiting) > 0) {
+		if failed != nil || r.resting {
+			continue
+		}
+		if len(r.recordings) == 0 && time.Since(r.idle) >= lingerTime {
+			failed = r.rest()
+		} else if due || len(r.waiting) > 0 {
 			failed = r.serveEpoch()
 		}
 	}
@@ -104,6 +112,28 @@ func (r *Recorder) Serve() error {
 	return failed
 }
 
+// lingerTime is how long everything is still watched when nothing is recorded
+// any more: the next job of a build comes soon. Then an idle service costs the
+// machine nothing.
+const lingerTime = time.Second
+
+func (r *Recorder) rest() error {
+	r.resting = true
+	return errors.Join(r.unwatch(), r.tracker.Detach())
+}
+
+// rouse ends a rest.
+func (r *Recorder) rouse() error {
+	if err := r.watch(); err != nil {
+		return err
+	}
+	if err := r.tellAll(); err != nil {
+		return err
+	}
+	r.resting, r.deadline = false, time.Time{}
+	return r.tracker.Attach()
+}
+
 // runPosted runs what was posted until now.
 func (r *Recorder) runPosted() error {
 	r.do.mu.Lock()
@@ -119,7 +149,10 @@ func (r *Recorder) runPosted() error {
 // patience returns how long the loop may sleep though nothing happens, in
 // milliseconds; for ever: -1.
 func (r *Recorder) patience() int {
-	if len(r.waiting) == 0 {
+	switch {
+	case len(r.recordings) == 0:
+		return max(int((lingerTime-time.Since(r.idle))/time.Millisecond), 0) + 1
+	case len(r.waiting) == 0:
 		return -1
 	}
 	for _, w := range r.waiting {
@@ -187,7 +220,13 @@ type Sink struct {
 
 // Open begins a recording, of nobody yet. With trusted, it goes on where a
 // program gives privileges to who executes it.
-func (r *Recorder) Open(to Sink, trusted bool) *Recording {
+func (r *Recorder) Open(to Sink, trusted bool) (*Recording, error) {
+	if r.resting {
+		if err := r.rouse(); err != nil {
+			r.failed = err
+			return nil, err
+		}
+	}
 	for r.numbers++; r.numbers == 0 || r.numbers == proctree.Nobody || r.recordings[r.numbers] != nil; r.numbers++ {
 	}
 	rec := &Recording{r: r, id: r.numbers, out: to.Record, comment: to.Comment, flush: to.Flush, began: time.Now()}
@@ -196,7 +235,7 @@ func (r *Recorder) Open(to Sink, trusted bool) *Recording {
 	rec.overflow, rec.malformed = r.join.faults.Overflow, r.join.faults.Malformed
 	r.recordings[rec.id] = rec
 	r.join.trees.open[rec.id] = &tree{outer: proctree.Nobody, trusted: trusted, full: to.Full}
-	return rec
+	return rec, nil
 }
 
 func (rec *Recording) put(record *output.Record) {
@@ -311,6 +350,7 @@ func (rec *Recording) Close(why []string, done func(*Result)) {
 		res.Stats.Elapsed = time.Since(rec.began)
 		r.join.closeTree(rec.id)
 		delete(r.recordings, rec.id)
+		r.idle = time.Now()
 		done(res)
 	})
 }

@@ -45,7 +45,8 @@ type identity struct {
 // A Tracker follows the monitored set. Its methods are for one goroutine.
 type Tracker struct {
 	maps      trackerMaps
-	links     []link.Link // a link that nobody holds is closed by the garbage collector
+	programs  map[string]*ebpf.Program // by the tracepoint
+	links     []link.Link              // a link that nobody holds is closed by the garbage collector
 	processes *ring
 	calls     *ring
 	alarm     *ring
@@ -245,12 +246,66 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 	}
 	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
 	t.remounts, t.seen = coll.Variables[trackerVarRemounts], coll.Variables[trackerVarRemountsSeen]
-	for name, prog := range coll.Programs {
-		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: spec.Programs[name].AttachTo, Program: prog})
+	t.programs = map[string]*ebpf.Program{}
+	for name := range coll.Programs {
+		t.programs[spec.Programs[name].AttachTo] = coll.DetachProgram(name)
+	}
+	return t.Attach()
+}
+
+// Attach begins to track again after Detach.
+func (t *Tracker) Attach() error {
+	for name, prog := range t.programs {
+		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: name, Program: prog})
 		if err != nil {
-			return notSupported("attach "+name, err)
+			return notSupported("attach to "+name, err)
 		}
 		t.links = append(t.links, l)
+	}
+	return nil
+}
+
+// Detach stops tracking, at no cost to the machine until Attach: all processes
+// leave the monitored set, no superblock is marked any more, and what was not
+// drained is dropped.
+func (t *Tracker) Detach() error {
+	var errs []error
+	for _, l := range t.links {
+		errs = append(errs, l.Close())
+	}
+	t.links = nil
+	drop := func([]byte) {}
+	for _, r := range []*ring{t.processes, t.calls, t.alarm, t.spilled} {
+		if r != nil {
+			errs = append(errs, r.drain(drop))
+		}
+	}
+	ids, err := t.Tracked()
+	errs = append(errs, err)
+	for _, id := range ids {
+		errs = append(errs, t.Retire(id))
+	}
+	return errors.Join(append(errs, clearMap[uint32, uint64](t.maps.Numbers), clearMap[uint32, uint32](t.maps.Marked))...)
+}
+
+// clearMap removes all elements of a hash map.
+func clearMap[K, V any](m *ebpf.Map) error {
+	var (
+		keys []K
+		k    K
+		v    V
+		iter = m.Iterate()
+	)
+	for iter.Next(&k, &v) {
+		keys = append(keys, k)
+	}
+	if err := iter.Err(); err != nil {
+		return fmt.Errorf("clear %s: %w", m, err)
+	}
+	for _, k := range keys {
+		if err := m.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("clear %s: %w", m, err)
+		}
 	}
 	return nil
 }
@@ -477,6 +532,9 @@ func (t *Tracker) Close() error {
 		errs = append(errs, l.Close())
 	}
 	t.links = nil
+	for _, p := range t.programs {
+		errs = append(errs, p.Close())
+	}
 	if t.follow != nil {
 		errs = append(errs, t.follow.close())
 	}

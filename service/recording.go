@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"sync"
@@ -107,13 +108,14 @@ func (s *Service) Open(file *os.File, who Client, o Options) (*Recording, error)
 		s: s, who: who, file: file, log: log, args: o.Args,
 		head: output.Header{Target: uint32(who.PID), Start: time.Now().UnixNano(), Command: o.Command},
 	}
+	var oerr error
 	err = s.do(func() {
-		r.head.Notes = s.recorder.Notes()
-		r.rec = s.recorder.Open(fanrec.Sink{
+		r.rec, oerr = s.recorder.Open(fanrec.Sink{
 			Record: r.record, Comment: r.comment, Flush: log.Flush, Full: o.Format == "jsonl" || o.Format == "json",
 		}, who.privileged())
+		r.head.Notes = s.recorder.Notes()
 	})
-	if err != nil {
+	if err = cmp.Or(err, oerr); err != nil {
 		r.release()
 		return nil, err
 	}
