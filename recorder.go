@@ -28,6 +28,7 @@ type Options struct {
 	Handles bool          // fill Record.Handle
 	Seen    bool          // fill Record.Seen and SeenTarget
 	Modify  bool          // also record writes through descriptors
+	Absent  bool          // also record paths that were looked for and not found; not with NoCalls
 	Attrib  bool          // also record changes of mode, owner, times and extended attributes
 	WaitAll bool          // go on until the last process of the tree is gone
 	Log     zerolog.Logger
@@ -116,7 +117,7 @@ func New(opts Options) (*Recorder, error) {
 	tracker := make(chan loaded, 1)
 	go func() {
 		t, err := ebpf.New(ebpf.Options{
-			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
+			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Absent: opts.Absent, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
 			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
 		})
 		tracker <- loaded{t, err}

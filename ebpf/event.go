@@ -62,8 +62,10 @@ const (
 	OpSymlink
 	OpTruncate
 	OpBind
-	OpMount // of mounts: made, moved or gone; or the process is in another mount namespace
-	OpRing  // the process made a ring of io_uring
+	OpMount  // of mounts: made, moved or gone; or the process is in another mount namespace
+	OpRing   // the process made a ring of io_uring
+	_        // OP_SOCKCALL, which is told as a bind
+	OpAbsent // a path was looked for and not found
 )
 
 // Bits of Call.FMode; fs.h of the kernel.
@@ -127,7 +129,7 @@ const (
 )
 
 // Call is a call record: a system call that succeeded, told at its return, or
-// a request to a ring. Its slices point into the record.
+// a request to a ring; a call that failed is an OpAbsent. Its slices point into the record.
 type Call struct {
 	Header
 	Stage   Stage
@@ -319,7 +321,7 @@ func DecodeCall(b []byte, c *Call) error {
 			return malformed("call with lengths beyond its end", b)
 		}
 		return nil
-	case OpUnlink, OpRmdir, OpMkdir, OpMknod, OpTruncate, OpBind:
+	case OpUnlink, OpRmdir, OpMkdir, OpMknod, OpTruncate, OpBind, OpAbsent:
 		return decodePaths(b, c, 1)
 	case OpMount:
 		return nil

@@ -19,6 +19,9 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+#define ENOENT 2
+#define ENOTDIR 20
+#define S_DEAD 16
 #define AT_FDCWD (-100)
 #define AT_REMOVEDIR 0x200
 #define AT_BASE 7
@@ -1246,6 +1249,72 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 			len = put_whole(s, &r->base[0], len);
 	} else if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
+	emit_call(len);
+	return 0;
+}
+
+/*
+ * Failed look-ups. A program of its own: where they are not asked for it is not
+ * loaded, and on_sys_exit is none the slower.
+ */
+SEC("raw_tp/sys_exit")
+int BPF_PROG(on_absent, void *regs_arg, long ret)
+{
+	struct task_struct *task;
+	struct inode *inode;
+	struct pt_regs *regs;
+	struct args a = {};
+	struct scratch *s;
+	struct call *r;
+	__u64 len, dfd = (__u32)AT_FDCWD, path;
+	__u8 how;
+	int nr, compat;
+	long n;
+
+	if ((int)ret != -ENOENT && (int)ret != -ENOTDIR)
+		return 0;
+	task = current_task();
+	regs = TYPED(pt_regs, regs_arg);
+	nr = call_number(task, regs, &compat);
+	if ((__u32)nr >= CALLS_MAX)
+		return 0;
+	how = compat ? compat_lookups[nr] : native_lookups[nr];
+	if (how == NO_LOOKUP)
+		return 0;
+	s = begin(task, OWN, KIND_CALL);
+	if (!s)
+		return 0;
+	r = (struct call *)s->buf;
+	if (compat)
+		r->h.flags |= FLAG_COMPAT;
+	r->op = OP_ABSENT;
+	r->flags = r->fmode = 0;
+	r->text_len[0] = r->text_len[1] = 0;
+	__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
+	len = __builtin_offsetof(struct call, base) + sizeof(r->base[0]);
+	get_args(&a, regs, compat);
+	path = a.a[0];
+	if (how == LOOKUP_AT) {
+		dfd = a.a[0];
+		path = a.a[1];
+	}
+	n = put_text(len, path);
+	if (!n)
+		return 0; /* the empty path is of nothing */
+	if (n < 0) {
+		r->h.flags |= FLAG_FAULT;
+	} else {
+		r->text_len[0] = n;
+		len += n;
+	}
+	if (find_base(s, task, dfd, s->absolute)) {
+		inode = GET(dentry, s->walk.dentry, d_inode);
+		/* A directory that was removed cannot be looked up; its name is still there. */
+		if (GET(inode, inode, i_flags) & S_DEAD)
+			len = put_whole(s, &r->base[0], len);
+		else
+			len = put_base(s, &r->base[0], len);
+	}
 	emit_call(len);
 	return 0;
 }

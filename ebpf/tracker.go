@@ -19,6 +19,7 @@ var ErrNotSupported = errors.New("not supported by this kernel")
 type Options struct {
 	NoCalls     bool // process records only
 	NoRings     bool // only tell that there is a ring, not what it does
+	Absent      bool // tell of paths that were looked for and not found
 	Free        bool // tell when the kernel forgets a process
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
@@ -114,6 +115,9 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 		spec.Maps[trackerMapCalls].MaxEntries = uint32(unix.Getpagesize())
 		delete(spec.Programs, trackerProgOnSysExit)
 		withoutRings(spec)
+	}
+	if opts.NoCalls || !opts.Absent {
+		delete(spec.Programs, trackerProgOnAbsent)
 	}
 	if opts.NoRings {
 		withoutRings(spec)

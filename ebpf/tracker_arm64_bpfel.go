@@ -24,6 +24,7 @@ const (
 	trackerMapScratch      = "scratch"
 	trackerMapSpill        = "spill"
 	trackerMapTracked      = "tracked"
+	trackerProgOnAbsent    = "on_absent"
 	trackerProgOnComplete  = "on_complete"
 	trackerProgOnExec      = "on_exec"
 	trackerProgOnExit      = "on_exit"
@@ -86,6 +87,7 @@ type trackerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerProgramSpecs struct {
+	OnAbsent   *ebpf.ProgramSpec `ebpf:"on_absent"`
 	OnComplete *ebpf.ProgramSpec `ebpf:"on_complete"`
 	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
@@ -190,6 +192,7 @@ type trackerVariables struct {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerPrograms struct {
+	OnAbsent   *ebpf.Program `ebpf:"on_absent"`
 	OnComplete *ebpf.Program `ebpf:"on_complete"`
 	OnExec     *ebpf.Program `ebpf:"on_exec"`
 	OnExit     *ebpf.Program `ebpf:"on_exit"`
@@ -201,6 +204,7 @@ type trackerPrograms struct {
 
 func (p *trackerPrograms) Close() error {
 	return _TrackerClose(
+		p.OnAbsent,
 		p.OnComplete,
 		p.OnExec,
 		p.OnExit,

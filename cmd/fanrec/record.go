@@ -34,6 +34,7 @@ type recordFlags struct {
 	logLevel string
 	noCalls  bool
 	args     bool
+	absent   bool
 	modify   bool
 	attrib   bool
 
@@ -90,6 +91,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	fl.BoolVarP(&f.waitAll, "wait-all", "w", false, "go on until the last descendant is gone, not only the command")
 	fl.StringArrayVar(&f.exclude, "exclude", nil, "leave out paths that match `GLOB` (** crosses directories; repeatable)")
 	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
+	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
 	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
 	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
@@ -235,6 +237,9 @@ func record(f *recordFlags, argv []string) error {
 	if _, err := newWriter(f.format, io.Discard); err != nil {
 		return err
 	}
+	if f.absent && f.noCalls {
+		return errors.New("--absent with --no-calls: only call records tell of what was not found; leave out one of them")
+	}
 	command := &fanrec.Command{Argv: argv}
 	if f.user != "" {
 		if err := runAs(command, f.user); err != nil {
@@ -249,7 +254,7 @@ func record(f *recordFlags, argv []string) error {
 	}
 	json := strings.HasPrefix(f.format, "json")
 	opts := fanrec.Options{
-		NoCalls: f.noCalls, Modify: f.modify, Attrib: f.attrib, Epoch: f.epoch, WaitAll: f.waitAll, Handles: json, Seen: json, Log: log,
+		NoCalls: f.noCalls, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Epoch: f.epoch, WaitAll: f.waitAll, Handles: json, Seen: json, Log: log,
 		ProcessRing: f.processRing, CallRing: f.callRing, LimitedQueue: f.limitedQueue, NoRings: f.noRings,
 	}
 	if f.args {
