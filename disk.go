@@ -17,10 +17,10 @@ type disk interface {
 	// as a thread has them, as far as it still exists. To a process with another
 	// root directory, if that is not empty, they begin there.
 	real(root, path []byte, pid, tid uint32) ([]byte, bool)
-	// absent appends the path that a thread looked for from a directory, and that was
-	// not there: symbolic links are resolved as far as it exists, and but for the last
-	// component. Behind what does not exist a ".." leads nowhere: the path ends there.
-	absent(dst, root, at, text []byte, pid, tid uint32) []byte
+	// reach returns the directory that a path leads to from another one, and if it is
+	// not there, what it would be called. Behind what is not there a ".." leads nowhere:
+	// then the path ends in front of that, and is not whole.
+	reach(root, from, path []byte, pid, tid uint32) (dir []byte, whole bool)
 	// same tells whether two names are hard links of one file.
 	same(a, b []byte) bool
 }
@@ -29,8 +29,8 @@ type disk interface {
 type noDisk struct{}
 
 func (noDisk) real(_, _ []byte, _, _ uint32) ([]byte, bool) { return nil, false }
-func (noDisk) absent(dst, _, at, text []byte, _, _ uint32) []byte {
-	return appendClean(append(dst, at...), len(dst), text)
+func (noDisk) reach(_, from, path []byte, _, _ uint32) ([]byte, bool) {
+	return appendClean(bytes.Clone(from), 0, path), true
 }
 func (noDisk) same(_, _ []byte) bool { return false }
 
@@ -50,17 +50,15 @@ func (realDisk) real(root, path []byte, pid, tid uint32) ([]byte, bool) {
 	return nil, false
 }
 
-func (realDisk) absent(dst, root, at, text []byte, pid, tid uint32) []byte {
-	w := walk{top: "/", at: string(at), rest: strings.Trim(string(text), "/"), pid: pid, tid: tid}
+func (realDisk) reach(root, from, path []byte, pid, tid uint32) ([]byte, bool) {
+	w := walk{top: "/", at: string(from), rest: string(path), pid: pid, tid: tid}
 	if r := string(root); len(r) > 1 && (w.at == r || strings.HasPrefix(w.at, r+"/")) {
 		w.top = r
 	}
-	for strings.Contains(w.rest, "/") && w.step() == nil {
+	for w.rest != "" && w.step() == nil {
 	}
-	n := len(dst)
-	dst = append(dst, w.at...)
-	rest, _, _ := strings.Cut("/"+w.rest+"/", "/../")
-	return appendClean(dst, n, []byte(rest))
+	rest, _, returns := strings.Cut("/"+w.rest+"/", "/../")
+	return appendClean([]byte(w.at), 0, []byte(rest)), !returns
 }
 
 func (realDisk) same(a, b []byte) bool {

@@ -95,6 +95,10 @@ type Recorder struct {
 // bufSize is room for thousands of events; the largest has less than 1 KiB.
 const bufSize = 256 << 10
 
+// absentRing is the size of the ring of call records with Absent: nothing comes as
+// fast as look-ups that fail, a million in a second.
+const absentRing = 16 << 20
+
 // graphSize bounds the directories that are remembered: some 200 bytes each.
 const graphSize = 64 << 10
 
@@ -115,10 +119,14 @@ func New(opts Options) (*Recorder, error) {
 		err     error
 	}
 	tracker := make(chan loaded, 1)
+	callRing := opts.CallRing
+	if opts.Absent && callRing == 0 {
+		callRing = absentRing
+	}
 	go func() {
 		t, err := ebpf.New(ebpf.Options{
 			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Absent: opts.Absent, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
-			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing,
+			ProcessRing: opts.ProcessRing, CallRing: callRing,
 		})
 		tracker <- loaded{t, err}
 	}()

@@ -261,7 +261,7 @@ absent /:DISTANT
 absent ABSOLUTE/dead:in`
 
 // TestAbsent makes every call that looks something up find nothing, in each way
-// that a program can. Nothing else tells of it, and nothing does if it is not asked for.
+// that a program can. Nothing tells of it if it is not asked for.
 func TestAbsent(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("testdata/lookups.c makes the calls of x86")

@@ -1104,8 +1104,8 @@ static __always_inline long put_sun_path(struct scratch *s, __u64 len, __u64 use
 	return n - 1;
 }
 
-SEC("raw_tp/sys_exit")
-int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
+/* A call that succeeded. */
+static __always_inline int tell_call(void *regs_arg, long ret)
 {
 	struct pt_regs *regs;
 	struct task_struct *task;
@@ -1119,8 +1119,6 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	int nr, compat, first, fd = -1;
 	long n;
 
-	if (ret < 0)
-		return 0;
 	task = current_task();
 	regs = TYPED(pt_regs, regs_arg);
 	nr = call_number(task, regs, &compat);
@@ -1253,12 +1251,8 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	return 0;
 }
 
-/*
- * Failed look-ups. A program of its own: where they are not asked for it is not
- * loaded, and on_sys_exit is none the slower.
- */
-SEC("raw_tp/sys_exit")
-int BPF_PROG(on_absent, void *regs_arg, long ret)
+/* A call that failed: whether it looked for a path in vain. */
+static __always_inline int tell_absent(void *regs_arg, long ret)
 {
 	struct task_struct *task;
 	struct inode *inode;
@@ -1317,6 +1311,19 @@ int BPF_PROG(on_absent, void *regs_arg, long ret)
 	}
 	emit_call(len);
 	return 0;
+}
+
+SEC("raw_tp/sys_exit")
+int BPF_PROG(on_sys_exit, void *regs, long ret)
+{
+	return ret < 0 ? 0 : tell_call(regs, ret);
+}
+
+/* In place of it where failed look-ups are asked for: a second program would cost every call of the machine. */
+SEC("raw_tp/sys_exit")
+int BPF_PROG(on_sys_exit_absent, void *regs, long ret)
+{
+	return ret < 0 ? tell_absent(regs, ret) : tell_call(regs, ret);
 }
 
 /*

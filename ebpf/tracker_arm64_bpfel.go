@@ -16,33 +16,33 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	trackerMapAlarm        = "alarm"
-	trackerMapCalls        = "calls"
-	trackerMapMarked       = "marked"
-	trackerMapNumbers      = "numbers"
-	trackerMapProcesses    = "processes"
-	trackerMapScratch      = "scratch"
-	trackerMapSpill        = "spill"
-	trackerMapTracked      = "tracked"
-	trackerProgOnAbsent    = "on_absent"
-	trackerProgOnComplete  = "on_complete"
-	trackerProgOnExec      = "on_exec"
-	trackerProgOnExit      = "on_exit"
-	trackerProgOnFork      = "on_fork"
-	trackerProgOnFree      = "on_free"
-	trackerProgOnSubmit    = "on_submit"
-	trackerProgOnSysExit   = "on_sys_exit"
-	trackerVarArgsMax      = "args_max"
-	trackerVarHaveCast     = "have_cast"
-	trackerVarHaveFindVma  = "have_find_vma"
-	trackerVarHaveTaskBtf  = "have_task_btf"
-	trackerVarLost         = "lost"
-	trackerVarMountNs      = "mount_ns"
-	trackerVarRecorder     = "recorder"
-	trackerVarRemounts     = "remounts"
-	trackerVarRemountsSeen = "remounts_seen"
-	trackerVarTypes        = "types"
-	trackerVarWantFree     = "want_free"
+	trackerMapAlarm            = "alarm"
+	trackerMapCalls            = "calls"
+	trackerMapMarked           = "marked"
+	trackerMapNumbers          = "numbers"
+	trackerMapProcesses        = "processes"
+	trackerMapScratch          = "scratch"
+	trackerMapSpill            = "spill"
+	trackerMapTracked          = "tracked"
+	trackerProgOnComplete      = "on_complete"
+	trackerProgOnExec          = "on_exec"
+	trackerProgOnExit          = "on_exit"
+	trackerProgOnFork          = "on_fork"
+	trackerProgOnFree          = "on_free"
+	trackerProgOnSubmit        = "on_submit"
+	trackerProgOnSysExit       = "on_sys_exit"
+	trackerProgOnSysExitAbsent = "on_sys_exit_absent"
+	trackerVarArgsMax          = "args_max"
+	trackerVarHaveCast         = "have_cast"
+	trackerVarHaveFindVma      = "have_find_vma"
+	trackerVarHaveTaskBtf      = "have_task_btf"
+	trackerVarLost             = "lost"
+	trackerVarMountNs          = "mount_ns"
+	trackerVarRecorder         = "recorder"
+	trackerVarRemounts         = "remounts"
+	trackerVarRemountsSeen     = "remounts_seen"
+	trackerVarTypes            = "types"
+	trackerVarWantFree         = "want_free"
 )
 
 // loadTracker returns the embedded CollectionSpec for tracker.
@@ -87,14 +87,14 @@ type trackerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerProgramSpecs struct {
-	OnAbsent   *ebpf.ProgramSpec `ebpf:"on_absent"`
-	OnComplete *ebpf.ProgramSpec `ebpf:"on_complete"`
-	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnFree     *ebpf.ProgramSpec `ebpf:"on_free"`
-	OnSubmit   *ebpf.ProgramSpec `ebpf:"on_submit"`
-	OnSysExit  *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	OnComplete      *ebpf.ProgramSpec `ebpf:"on_complete"`
+	OnExec          *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit          *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork          *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnFree          *ebpf.ProgramSpec `ebpf:"on_free"`
+	OnSubmit        *ebpf.ProgramSpec `ebpf:"on_submit"`
+	OnSysExit       *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	OnSysExitAbsent *ebpf.ProgramSpec `ebpf:"on_sys_exit_absent"`
 }
 
 // trackerMapSpecs contains maps before they are loaded into the kernel.
@@ -192,19 +192,18 @@ type trackerVariables struct {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerPrograms struct {
-	OnAbsent   *ebpf.Program `ebpf:"on_absent"`
-	OnComplete *ebpf.Program `ebpf:"on_complete"`
-	OnExec     *ebpf.Program `ebpf:"on_exec"`
-	OnExit     *ebpf.Program `ebpf:"on_exit"`
-	OnFork     *ebpf.Program `ebpf:"on_fork"`
-	OnFree     *ebpf.Program `ebpf:"on_free"`
-	OnSubmit   *ebpf.Program `ebpf:"on_submit"`
-	OnSysExit  *ebpf.Program `ebpf:"on_sys_exit"`
+	OnComplete      *ebpf.Program `ebpf:"on_complete"`
+	OnExec          *ebpf.Program `ebpf:"on_exec"`
+	OnExit          *ebpf.Program `ebpf:"on_exit"`
+	OnFork          *ebpf.Program `ebpf:"on_fork"`
+	OnFree          *ebpf.Program `ebpf:"on_free"`
+	OnSubmit        *ebpf.Program `ebpf:"on_submit"`
+	OnSysExit       *ebpf.Program `ebpf:"on_sys_exit"`
+	OnSysExitAbsent *ebpf.Program `ebpf:"on_sys_exit_absent"`
 }
 
 func (p *trackerPrograms) Close() error {
 	return _TrackerClose(
-		p.OnAbsent,
 		p.OnComplete,
 		p.OnExec,
 		p.OnExit,
@@ -212,6 +211,7 @@ func (p *trackerPrograms) Close() error {
 		p.OnFree,
 		p.OnSubmit,
 		p.OnSysExit,
+		p.OnSysExitAbsent,
 	)
 }
 
