@@ -114,13 +114,7 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.NoCalls {
 		spec.Maps[trackerMapCalls].MaxEntries = uint32(unix.Getpagesize())
 		delete(spec.Programs, trackerProgOnSysExit)
-		delete(spec.Programs, trackerProgOnSysExitAbsent)
 		withoutRings(spec)
-	}
-	if opts.Absent {
-		delete(spec.Programs, trackerProgOnSysExit)
-	} else {
-		delete(spec.Programs, trackerProgOnSysExitAbsent)
 	}
 	if opts.NoRings {
 		withoutRings(spec)
@@ -135,6 +129,9 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	}
 	if opts.Free {
 		constants[trackerVarWantFree] = uint8(1)
+	}
+	if opts.Absent {
+		constants[trackerVarWantAbsent] = uint8(1)
 	}
 	for name, value := range constants {
 		if err := spec.Variables[name].Set(value); err != nil {
@@ -261,7 +258,7 @@ func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.C
 	}
 	opts.MapReplacements = all.Maps
 	// The two that take longest are apart.
-	first := map[string]bool{trackerProgOnSysExit: true, trackerProgOnSysExitAbsent: true, trackerProgOnSubmit: true, trackerProgOnExit: true}
+	first := map[string]bool{trackerProgOnSysExit: true, trackerProgOnSubmit: true, trackerProgOnExit: true}
 	var halves [2]*ebpf.Collection
 	var errs [2]error
 	var wait sync.WaitGroup

@@ -16,33 +16,33 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	trackerMapAlarm            = "alarm"
-	trackerMapCalls            = "calls"
-	trackerMapMarked           = "marked"
-	trackerMapNumbers          = "numbers"
-	trackerMapProcesses        = "processes"
-	trackerMapScratch          = "scratch"
-	trackerMapSpill            = "spill"
-	trackerMapTracked          = "tracked"
-	trackerProgOnComplete      = "on_complete"
-	trackerProgOnExec          = "on_exec"
-	trackerProgOnExit          = "on_exit"
-	trackerProgOnFork          = "on_fork"
-	trackerProgOnFree          = "on_free"
-	trackerProgOnSubmit        = "on_submit"
-	trackerProgOnSysExit       = "on_sys_exit"
-	trackerProgOnSysExitAbsent = "on_sys_exit_absent"
-	trackerVarArgsMax          = "args_max"
-	trackerVarHaveCast         = "have_cast"
-	trackerVarHaveFindVma      = "have_find_vma"
-	trackerVarHaveTaskBtf      = "have_task_btf"
-	trackerVarLost             = "lost"
-	trackerVarMountNs          = "mount_ns"
-	trackerVarRecorder         = "recorder"
-	trackerVarRemounts         = "remounts"
-	trackerVarRemountsSeen     = "remounts_seen"
-	trackerVarTypes            = "types"
-	trackerVarWantFree         = "want_free"
+	trackerMapAlarm        = "alarm"
+	trackerMapCalls        = "calls"
+	trackerMapMarked       = "marked"
+	trackerMapNumbers      = "numbers"
+	trackerMapProcesses    = "processes"
+	trackerMapScratch      = "scratch"
+	trackerMapSpill        = "spill"
+	trackerMapTracked      = "tracked"
+	trackerProgOnComplete  = "on_complete"
+	trackerProgOnExec      = "on_exec"
+	trackerProgOnExit      = "on_exit"
+	trackerProgOnFork      = "on_fork"
+	trackerProgOnFree      = "on_free"
+	trackerProgOnSubmit    = "on_submit"
+	trackerProgOnSysExit   = "on_sys_exit"
+	trackerVarArgsMax      = "args_max"
+	trackerVarHaveCast     = "have_cast"
+	trackerVarHaveFindVma  = "have_find_vma"
+	trackerVarHaveTaskBtf  = "have_task_btf"
+	trackerVarLost         = "lost"
+	trackerVarMountNs      = "mount_ns"
+	trackerVarRecorder     = "recorder"
+	trackerVarRemounts     = "remounts"
+	trackerVarRemountsSeen = "remounts_seen"
+	trackerVarTypes        = "types"
+	trackerVarWantAbsent   = "want_absent"
+	trackerVarWantFree     = "want_free"
 )
 
 // loadTracker returns the embedded CollectionSpec for tracker.
@@ -87,14 +87,13 @@ type trackerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerProgramSpecs struct {
-	OnComplete      *ebpf.ProgramSpec `ebpf:"on_complete"`
-	OnExec          *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit          *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork          *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnFree          *ebpf.ProgramSpec `ebpf:"on_free"`
-	OnSubmit        *ebpf.ProgramSpec `ebpf:"on_submit"`
-	OnSysExit       *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
-	OnSysExitAbsent *ebpf.ProgramSpec `ebpf:"on_sys_exit_absent"`
+	OnComplete *ebpf.ProgramSpec `ebpf:"on_complete"`
+	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnFree     *ebpf.ProgramSpec `ebpf:"on_free"`
+	OnSubmit   *ebpf.ProgramSpec `ebpf:"on_submit"`
+	OnSysExit  *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 }
 
 // trackerMapSpecs contains maps before they are loaded into the kernel.
@@ -125,6 +124,7 @@ type trackerVariableSpecs struct {
 	Remounts     *ebpf.VariableSpec `ebpf:"remounts"`
 	RemountsSeen *ebpf.VariableSpec `ebpf:"remounts_seen"`
 	Types        *ebpf.VariableSpec `ebpf:"types"`
+	WantAbsent   *ebpf.VariableSpec `ebpf:"want_absent"`
 	WantFree     *ebpf.VariableSpec `ebpf:"want_free"`
 }
 
@@ -185,6 +185,7 @@ type trackerVariables struct {
 	Remounts     *ebpf.Variable `ebpf:"remounts"`
 	RemountsSeen *ebpf.Variable `ebpf:"remounts_seen"`
 	Types        *ebpf.Variable `ebpf:"types"`
+	WantAbsent   *ebpf.Variable `ebpf:"want_absent"`
 	WantFree     *ebpf.Variable `ebpf:"want_free"`
 }
 
@@ -192,14 +193,13 @@ type trackerVariables struct {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerPrograms struct {
-	OnComplete      *ebpf.Program `ebpf:"on_complete"`
-	OnExec          *ebpf.Program `ebpf:"on_exec"`
-	OnExit          *ebpf.Program `ebpf:"on_exit"`
-	OnFork          *ebpf.Program `ebpf:"on_fork"`
-	OnFree          *ebpf.Program `ebpf:"on_free"`
-	OnSubmit        *ebpf.Program `ebpf:"on_submit"`
-	OnSysExit       *ebpf.Program `ebpf:"on_sys_exit"`
-	OnSysExitAbsent *ebpf.Program `ebpf:"on_sys_exit_absent"`
+	OnComplete *ebpf.Program `ebpf:"on_complete"`
+	OnExec     *ebpf.Program `ebpf:"on_exec"`
+	OnExit     *ebpf.Program `ebpf:"on_exit"`
+	OnFork     *ebpf.Program `ebpf:"on_fork"`
+	OnFree     *ebpf.Program `ebpf:"on_free"`
+	OnSubmit   *ebpf.Program `ebpf:"on_submit"`
+	OnSysExit  *ebpf.Program `ebpf:"on_sys_exit"`
 }
 
 func (p *trackerPrograms) Close() error {
@@ -211,7 +211,6 @@ func (p *trackerPrograms) Close() error {
 		p.OnFree,
 		p.OnSubmit,
 		p.OnSysExit,
-		p.OnSysExitAbsent,
 	)
 }
 
