@@ -81,7 +81,7 @@ func (n naming) format(c *Call) string {
 		s += fmt.Sprintf(" %q %s:%s", c.Text[0], n.dir(&c.File[1]), c.Text[1])
 	case OpAbsent:
 		dir := &c.File[0]
-		if dir.Ino == 0 { // it was removed
+		if dir.Ino == 0 { // it was removed, or is a file
 			return s + fmt.Sprintf(" %s:%s", AppendPath(nil, dir.Walk), c.Text[0])
 		}
 		s += fmt.Sprintf(" %s:%s", n.dir(dir), c.Text[0])
@@ -256,6 +256,7 @@ absent top:chdir
 32: absent top:lstat64
 absent top:file/x
 absent top:file
+absent ABSOLUTE/file:below
 absent /:ABSOLUTE/absolute
 absent /:DISTANT
 absent ABSOLUTE/dead:in`

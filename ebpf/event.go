@@ -148,6 +148,8 @@ type Call struct {
 	// was given for a path, Text[0] is empty, and the Walk of File[0] is the path
 	// of the file.
 	File [2]File
+	// Of OpAbsent File[0] may also be a file, below which nothing can be, or a
+	// directory that was removed: then only Walk is there.
 	// Text[i] as the caller gave it; of OpSymlink Text[0] is the link's text.
 	Text [2][]byte
 }

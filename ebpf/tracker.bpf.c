@@ -22,6 +22,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define ENOENT 2
 #define ENOTDIR 20
 #define S_DEAD 16
+#define S_IFMT 0170000
+#define S_IFDIR 0040000
 #define AT_FDCWD (-100)
 #define AT_REMOVEDIR 0x200
 #define AT_BASE 7
@@ -1157,11 +1159,13 @@ static __always_inline int tell_absent(void *regs_arg, long ret)
 	}
 	if (find_base(s, task, dfd, s->absolute)) {
 		inode = GET(dentry, s->walk.dentry, d_inode);
-		/* A directory that was removed cannot be looked up; its name is still there. */
-		if (GET(inode, inode, i_flags) & S_DEAD)
-			len = put_whole(s, &r->base[0], len);
-		else
+		/* What is no directory, or was removed, cannot be looked up; its name is still there. */
+		if ((GET(inode, inode, i_mode) & S_IFMT) == S_IFDIR && !(GET(inode, inode, i_flags) & S_DEAD))
 			len = put_base(s, &r->base[0], len);
+		else
+			len = put_whole(s, &r->base[0], len);
+		if (s->nowhere)
+			return 0; /* below a pipe, a socket */
 	}
 	emit_call(len);
 	return 0;
