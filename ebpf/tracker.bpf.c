@@ -1186,7 +1186,7 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	int nr, compat, first, fd = -1;
 	long n;
 
-	if (ret < 0)
+	if ((int)ret < 0) /* of a 32-bit call the upper half may be 0 */
 		return want_absent ? tell_absent(regs_arg, ret) : 0;
 	task = current_task();
 	regs = TYPED(pt_regs, regs_arg);
@@ -1196,8 +1196,6 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	table = compat ? compat_calls : native_calls;
 	row.op = table[nr].op;
 	if (row.op == OP_NONE)
-		return 0;
-	if (compat && (int)ret < 0)
 		return 0;
 	s = begin(task, OWN, KIND_CALL);
 	if (!s)

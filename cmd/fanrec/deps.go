@@ -46,8 +46,8 @@ out, and so are directories.
 With --absent it also writes the paths that were looked for and not found, as a
 header in the first directories of its search path: the target is made again when
 one of them comes to be. That is each path whose look-up failed, but for what the
-command itself made, removed or found later, and what is below a directory that it
-removed. A log must have been recorded with --absent, too. What a program learns by
+command itself made, removed or found at another time, and what is below a directory
+that it removed. A log must have been recorded with --absent, too. What a program learns by
 reading a directory, as a shell does for *.h, is not looked for.
 
 GNU make then makes the target again when such a file is there, however old it is.

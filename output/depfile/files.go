@@ -121,8 +121,8 @@ func (f *Files) Outputs() []string {
 
 // Absent returns the paths that were looked for and not found, sorted: what comes to be
 // there may change what the command does. What the command itself made, removed or
-// found later is not among them, nor what is below a directory that it removed: nobody
-// else puts that there.
+// found at another time is not among them, nor what is below a directory that it
+// removed: nobody else puts that there.
 func (f *Files) Absent() []string {
 	var names []string
 	for name := range f.absent {
