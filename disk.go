@@ -17,6 +17,10 @@ type disk interface {
 	// as a thread has them, as far as it still exists. To a process with another
 	// root directory, if that is not empty, they begin there.
 	real(root, path []byte, pid, tid uint32) ([]byte, bool)
+	// reach returns the directory that a path leads to from another one, and if it is
+	// not there, what it would be called. Behind what is not there a ".." leads nowhere:
+	// then the path ends in front of that, and is not whole.
+	reach(root, from, path []byte, pid, tid uint32) (dir []byte, whole bool)
 	// same tells whether two names are hard links of one file.
 	same(a, b []byte) bool
 }
@@ -25,7 +29,10 @@ type disk interface {
 type noDisk struct{}
 
 func (noDisk) real(_, _ []byte, _, _ uint32) ([]byte, bool) { return nil, false }
-func (noDisk) same(_, _ []byte) bool                        { return false }
+func (noDisk) reach(_, from, path []byte, _, _ uint32) ([]byte, bool) {
+	return appendClean(bytes.Clone(from), 0, path), true
+}
+func (noDisk) same(_, _ []byte) bool { return false }
 
 type realDisk struct{}
 
@@ -43,6 +50,17 @@ func (realDisk) real(root, path []byte, pid, tid uint32) ([]byte, bool) {
 	return nil, false
 }
 
+func (realDisk) reach(root, from, path []byte, pid, tid uint32) ([]byte, bool) {
+	w := walk{top: "/", at: string(from), rest: string(path), pid: pid, tid: tid}
+	if r := string(root); len(r) > 1 && (w.at == r || strings.HasPrefix(w.at, r+"/")) {
+		w.top = r
+	}
+	for w.rest != "" && w.step() == nil {
+	}
+	rest, _, returns := strings.Cut("/"+w.rest+"/", "/../")
+	return appendClean([]byte(w.at), 0, []byte(rest)), !returns
+}
+
 func (realDisk) same(a, b []byte) bool {
 	first, err1 := os.Lstat(string(a))
 	second, err2 := os.Lstat(string(b))
@@ -52,57 +70,75 @@ func (realDisk) same(a, b []byte) bool {
 // maxLinks is the kernel's limit, MAXSYMLINKS.
 const maxLinks = 40
 
-// resolve is filepath.EvalSymlinks for a path of another process: it and its
-// thread have a /proc/self and a /proc/thread-self of their own, and it may have
-// a root directory of its own. A path that is not below that leads as usual.
+// resolve is filepath.EvalSymlinks for a path of another process. A path that is
+// not below its root directory leads as usual.
 func resolve(root, path string, pid, tid uint32) (string, error) {
-	top, rest := "/", path
+	w := walk{top: "/", at: "/", rest: path, pid: pid, tid: tid}
 	if inside, ok := strings.CutPrefix(path, root+"/"); ok && len(root) > 1 {
-		top, rest = root, inside
+		w.top, w.at, w.rest = root, root, inside
 	}
-	at := top
-	for links := 0; rest != ""; {
-		var name string
-		name, rest, _ = strings.Cut(rest, "/")
-		switch name {
-		case "", ".":
-			continue
-		case "..":
-			if at != top {
-				at = filepath.Dir(at)
-			}
-			continue
+	for w.rest != "" {
+		if err := w.step(); err != nil {
+			return "", err
 		}
-		next := filepath.Join(at, name)
-		var target string
-		switch next {
-		case "/proc/self":
-			target = strconv.Itoa(int(pid))
-		case "/proc/thread-self":
-			target = strconv.Itoa(int(pid)) + "/task/" + strconv.Itoa(int(tid))
-		default:
-			st, err := os.Lstat(next)
-			if err != nil {
-				return "", err
-			}
-			if st.Mode()&os.ModeSymlink == 0 {
-				if rest != "" && !st.IsDir() {
-					return "", fmt.Errorf("%s: not a directory", next)
-				}
-				at = next
-				continue
-			}
-			if target, err = os.Readlink(next); err != nil {
-				return "", err
-			}
-		}
-		if links++; links > maxLinks {
-			return "", errors.New("too many symbolic links")
-		}
-		if filepath.IsAbs(target) {
-			at = top
-		}
-		rest = target + "/" + rest
 	}
-	return at, nil
+	return w.at, nil
+}
+
+// walk is a walk along a path as a thread of a process meets it: that has a
+// /proc/self and a /proc/thread-self of its own, and it may have a root directory
+// of its own.
+type walk struct {
+	top      string // the root directory
+	at       string // where it got to
+	rest     string // what is left
+	links    int    // so many symbolic links were met
+	pid, tid uint32
+}
+
+// step goes on by a component, or into a symbolic link. It stays where it is if
+// that does not lead on.
+func (w *walk) step() error {
+	name, rest, _ := strings.Cut(w.rest, "/")
+	switch name {
+	case "", ".":
+		w.rest = rest
+		return nil
+	case "..":
+		if w.rest = rest; w.at != w.top {
+			w.at = filepath.Dir(w.at)
+		}
+		return nil
+	}
+	next := filepath.Join(w.at, name)
+	var target string
+	switch next {
+	case "/proc/self":
+		target = strconv.Itoa(int(w.pid))
+	case "/proc/thread-self":
+		target = strconv.Itoa(int(w.pid)) + "/task/" + strconv.Itoa(int(w.tid))
+	default:
+		st, err := os.Lstat(next)
+		if err != nil {
+			return err
+		}
+		if st.Mode()&os.ModeSymlink == 0 {
+			if rest != "" && !st.IsDir() {
+				return fmt.Errorf("%s: not a directory", next)
+			}
+			w.at, w.rest = next, rest
+			return nil
+		}
+		if target, err = os.Readlink(next); err != nil {
+			return err
+		}
+	}
+	if w.links++; w.links > maxLinks {
+		return errors.New("too many symbolic links")
+	}
+	if filepath.IsAbs(target) {
+		w.at = w.top
+	}
+	w.rest = target + "/" + rest
+	return nil
 }

@@ -61,3 +61,57 @@ func TestResolve(t *testing.T) {
 		t.Errorf("of another process: %s, %v", got, err)
 	}
 }
+
+// Where a path leads whose end is not there.
+func TestReach(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir+"/a/b", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/f", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for link, text := range map[string]string{"link": "a/b", "a/top": "/a", "loop": "loop", "gone": "no/x"} {
+		if err := os.Symlink(text, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		root, from, path string
+		want             string
+		whole            bool
+	}{
+		{"", "", "a/b", "/a/b", true},
+		{"", "", "link/", "/a/b", true},
+		{"", "/a", "..//./link/../", "/a", true},
+		{"", "", "no/x", "/no/x", true},
+		{"", "", "link/no/x", "/a/b/no/x", true},
+		{"", "", "no/x/../y", "/no/x", false},
+		{"", "", "no/..", "/no", false},
+		{"", "", "no/..x/y", "/no/..x/y", true},
+		{"", "", "f/x", "/f/x", true},
+		{"", "", "f/../x", "/f", false},
+		{"", "", "gone/y", "/no/x/y", true},
+		{"", "", "loop/y", "/loop/y", true},
+		{"", "/gone/dir", "x", "/gone/dir/x", true},
+		{"", "/gone/dir", "../../link/x", "/a/b/x", true},
+		{"/a", "/a", "../../b", "/a/b", true},
+		{"/a", "/a/b", "../top/x", "/a/a/x", true}, // the link begins at the root
+		{"/a", "", "a/x", "/a/x", true},
+	} {
+		root := c.root
+		if root != "" {
+			root = dir + root
+		}
+		got, whole := realDisk{}.reach([]byte(root), []byte(dir+c.from), []byte(c.path), 1, 1)
+		if string(got) != dir+c.want || whole != c.whole {
+			t.Errorf("%q from %q with root %q: %s, %v; want %s, %v", c.path, c.from, c.root, got, whole, dir+c.want, c.whole)
+		}
+	}
+	if got, _ := (realDisk{}).reach(nil, []byte("/"), []byte("proc/self/no"), 77777777, 1); string(got) != "/proc/77777777/no" {
+		t.Errorf("of a process: %s", got)
+	}
+}

@@ -197,6 +197,8 @@ func (j *joiner) emitCall(c *call) {
 		if path, ok := j.appendFile(nil, &c.file[0]); ok {
 			c.proc.Root = path
 		}
+	case ebpf.OpAbsent:
+		j.emitAbsent(c)
 	case ebpf.OpTruncate:
 		j.emitText(c, output.Write, output.Truncate)
 	case ebpf.OpMkdir:

@@ -112,6 +112,7 @@ type joiner struct {
 	remounts   []int64                      // calls that changed mounts in it, not yet looked at
 	strangers  map[uint32]*proctree.Process // who did in another namespace, likewise
 	foreign    bool                         // somebody was in another one
+	ways       map[string]reached           // of what is handed out now
 	rec        output.Record
 	who        *proctree.Process // whose record it is
 	seenAs     [2][]byte
@@ -129,7 +130,7 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 	return &joiner{
 		fs: fs, graph: graph, mounts: mountTables{now: mounts}, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, left: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		sought:    map[fan.Inode]bool{},
+		sought: map[fan.Inode]bool{}, ways: map[string]reached{},
 		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{}, guessed: map[writing]struct{}{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
@@ -394,6 +395,7 @@ func (j *joiner) release(all bool) {
 	}
 	j.resolve(all)
 	limit := j.limit(all)
+	clear(j.ways)
 	j.collect()
 	j.agree(limit)
 	j.out = limit

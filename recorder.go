@@ -28,6 +28,7 @@ type Options struct {
 	Handles bool          // fill Record.Handle
 	Seen    bool          // fill Record.Seen and SeenTarget
 	Modify  bool          // also record writes through descriptors
+	Absent  bool          // also record paths that were looked for and not found; not with NoCalls
 	Attrib  bool          // also record changes of mode, owner, times and extended attributes
 	WaitAll bool          // go on until the last process of the tree is gone
 	Serve   bool          // for Serve: no command is run
@@ -103,6 +104,10 @@ type Recorder struct {
 // bufSize is room for thousands of events; the largest has less than 1 KiB.
 const bufSize = 256 << 10
 
+// absentRing is the size of the ring of call records with Absent: nothing comes as
+// fast as look-ups that fail, a million in a second.
+const absentRing = 16 << 20
+
 // graphSize bounds the directories that are remembered: some 200 bytes each.
 const graphSize = 64 << 10
 
@@ -123,10 +128,14 @@ func New(opts Options) (*Recorder, error) {
 		err     error
 	}
 	tracker := make(chan loaded, 1)
+	callRing := opts.CallRing
+	if opts.Absent && callRing == 0 {
+		callRing = absentRing
+	}
 	go func() {
 		t, err := ebpf.New(ebpf.Options{
-			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
-			ProcessRing: opts.ProcessRing, CallRing: opts.CallRing, Follow: opts.Serve,
+			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Absent: opts.Absent, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
+			ProcessRing: opts.ProcessRing, CallRing: callRing, Follow: opts.Serve,
 		})
 		tracker <- loaded{t, err}
 	}()

@@ -26,6 +26,7 @@ enum op {
 	OP_MOUNT,    /* whatever changes a mount table or enters another; no path */
 	OP_RING,     /* io_uring_setup: the process has a ring */
 	OP_SOCKCALL, /* i386: bind inside socketcall(2) */
+	OP_ABSENT,   /* of lookups below, one that found nothing */
 };
 
 /* Argument numbers; NOARG: the call has none. */
@@ -49,6 +50,9 @@ struct call_row {
 
 #define CALLS_MAX 512
 
+/* Calls that look a path up: it is the first argument, or behind what it is relative to. */
+enum lookup { NO_LOOKUP, LOOKUP, LOOKUP_AT };
+
 #if defined(__TARGET_ARCH_x86)
 static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[2] = PLAIN(OP_OPEN),    [85] = PLAIN(OP_OPEN),  /* open, creat */
@@ -69,6 +73,17 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[155] = PLAIN(OP_MOUNT), [429] = PLAIN(OP_MOUNT), /* pivot_root, move_mount */
 	[272] = PLAIN(OP_MOUNT), [308] = PLAIN(OP_MOUNT), /* unshare, setns */
 	[425] = PLAIN(OP_RING),
+};
+
+static const volatile __u8 native_lookups[CALLS_MAX] = {
+	[2] = LOOKUP,      [85] = LOOKUP,      /* open, creat */
+	[257] = LOOKUP_AT, [437] = LOOKUP_AT,  /* openat, openat2 */
+	[4] = LOOKUP,      [6] = LOOKUP,       /* stat, lstat */
+	[262] = LOOKUP_AT, [332] = LOOKUP_AT,  /* newfstatat, statx */
+	[21] = LOOKUP,     [269] = LOOKUP_AT, [439] = LOOKUP_AT, /* access, faccessat, faccessat2 */
+	[89] = LOOKUP,     [267] = LOOKUP_AT,  /* readlink, readlinkat */
+	[59] = LOOKUP,     [322] = LOOKUP_AT,  /* execve, execveat */
+	[80] = LOOKUP,                         /* chdir */
 };
 
 /* i386 numbers, for int 0x80 and 32-bit programs. */
@@ -93,6 +108,19 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[310] = PLAIN(OP_MOUNT), [346] = PLAIN(OP_MOUNT),
 	[425] = PLAIN(OP_RING),
 };
+
+static const volatile __u8 compat_lookups[CALLS_MAX] = {
+	[5] = LOOKUP,      [8] = LOOKUP,
+	[295] = LOOKUP_AT, [437] = LOOKUP_AT,
+	[18] = LOOKUP,     [84] = LOOKUP, /* oldstat, oldlstat */
+	[106] = LOOKUP,    [107] = LOOKUP,
+	[195] = LOOKUP,    [196] = LOOKUP, /* stat64, lstat64 */
+	[300] = LOOKUP_AT, [383] = LOOKUP_AT,
+	[33] = LOOKUP,     [307] = LOOKUP_AT, [439] = LOOKUP_AT,
+	[85] = LOOKUP,     [305] = LOOKUP_AT,
+	[11] = LOOKUP,     [358] = LOOKUP_AT,
+	[12] = LOOKUP,
+};
 #else
 static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[56] = PLAIN(OP_OPEN),   [437] = PLAIN(OP_OPEN), [265] = PLAIN(OP_OPEN),
@@ -109,6 +137,15 @@ static const volatile struct call_row native_calls[CALLS_MAX] = {
 	[40] = PLAIN(OP_MOUNT),  [39] = PLAIN(OP_MOUNT), [41] = PLAIN(OP_MOUNT),
 	[429] = PLAIN(OP_MOUNT), [97] = PLAIN(OP_MOUNT), [268] = PLAIN(OP_MOUNT),
 	[425] = PLAIN(OP_RING),
+};
+
+static const volatile __u8 native_lookups[CALLS_MAX] = {
+	[56] = LOOKUP_AT,  [437] = LOOKUP_AT,
+	[79] = LOOKUP_AT,  [291] = LOOKUP_AT,
+	[48] = LOOKUP_AT,  [439] = LOOKUP_AT,
+	[78] = LOOKUP_AT,
+	[221] = LOOKUP,    [281] = LOOKUP_AT,
+	[49] = LOOKUP,
 };
 
 /* arm (EABI) numbers, for 32-bit programs. */
@@ -130,5 +167,17 @@ static const volatile struct call_row compat_calls[CALLS_MAX] = {
 	[21] = PLAIN(OP_MOUNT),  [52] = PLAIN(OP_MOUNT), [218] = PLAIN(OP_MOUNT),
 	[429] = PLAIN(OP_MOUNT), [337] = PLAIN(OP_MOUNT), [375] = PLAIN(OP_MOUNT),
 	[425] = PLAIN(OP_RING),
+};
+
+static const volatile __u8 compat_lookups[CALLS_MAX] = {
+	[5] = LOOKUP,      [8] = LOOKUP,
+	[322] = LOOKUP_AT, [437] = LOOKUP_AT,
+	[106] = LOOKUP,    [107] = LOOKUP,
+	[195] = LOOKUP,    [196] = LOOKUP,
+	[327] = LOOKUP_AT, [397] = LOOKUP_AT,
+	[33] = LOOKUP,     [334] = LOOKUP_AT, [439] = LOOKUP_AT,
+	[85] = LOOKUP,     [332] = LOOKUP_AT,
+	[11] = LOOKUP,     [387] = LOOKUP_AT,
+	[12] = LOOKUP,
 };
 #endif

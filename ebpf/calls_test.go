@@ -17,7 +17,7 @@ import (
 var opNames = map[Op]string{
 	OpOpen: "open", OpChdir: "chdir", OpChroot: "chroot", OpRename: "rename", OpUnlink: "unlink", OpRmdir: "rmdir",
 	OpMkdir: "mkdir", OpMknod: "mknod", OpLink: "link", OpSymlink: "symlink", OpTruncate: "truncate", OpBind: "bind",
-	OpMount: "mount", OpRing: "ring",
+	OpMount: "mount", OpRing: "ring", OpAbsent: "absent",
 }
 
 // A naming says what the files in records are called: by the path that was
@@ -79,6 +79,12 @@ func (n naming) format(c *Call) string {
 		return s + " " + n.file(&c.File[0])
 	case OpSymlink:
 		s += fmt.Sprintf(" %q %s:%s", c.Text[0], n.dir(&c.File[1]), c.Text[1])
+	case OpAbsent:
+		dir := &c.File[0]
+		if dir.Ino == 0 { // it was removed, or is a file
+			return s + fmt.Sprintf(" %s:%s", AppendPath(nil, dir.Walk), c.Text[0])
+		}
+		s += fmt.Sprintf(" %s:%s", n.dir(dir), c.Text[0])
 	case OpRename, OpLink:
 		s += fmt.Sprintf(" %s:%s %s:%s", n.dir(&c.File[0]), c.Text[0], n.dir(&c.File[1]), c.Text[1])
 	default:
@@ -222,6 +228,88 @@ func TestCalls(t *testing.T) {
 						before = c.Time
 					}
 				})
+			}
+		})
+	}
+}
+
+// wantAbsent are the records of testdata/lookups.c.
+const wantAbsent = `absent top:open
+absent top:creat/x
+absent top/sub:openat
+absent top/sub:openat2
+absent top:stat
+absent top:lstat
+absent top/sub:newfstatat
+absent top/sub:statx
+absent top:access
+absent top/sub:faccessat
+absent top/sub:faccessat2
+absent top:readlink
+absent top/sub:readlinkat
+absent top:execve
+absent top/sub:execveat
+absent top:chdir
+32: absent top:oldstat
+32: absent top:oldlstat
+32: absent top:stat64
+32: absent top:lstat64
+absent top:file/x
+absent top:file
+absent ABSOLUTE/file:below
+absent /:ABSOLUTE/absolute
+absent /:DISTANT
+absent ABSOLUTE/dead:in`
+
+// TestAbsent makes every call that looks something up find nothing, in each way
+// that a program can. Nothing tells of it if it is not asked for.
+func TestAbsent(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("testdata/lookups.c makes the calls of x86")
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"native", []string{"-static"}},
+		{"int 0x80", []string{"-static", "-no-pie", "-fno-pie", "-DINT80", "-Wno-pointer-to-int-cast"}},
+		{"32-bit program", []string{"-static", "-m32"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bin := compile(t, "lookups.c", c.args...)
+			dir, _ := tmpfs(t)
+			top := filepath.Join(dir, "top")
+			do(t, os.MkdirAll(filepath.Join(top, "sub"), 0o700), os.WriteFile(filepath.Join(top, "file"), nil, 0o600))
+			for _, asked := range []bool{true, false} {
+				w := newWitness(t, Options{Absent: asked})
+				w.watch(dir)
+				n := naming{}
+				n.add(t, top, "top")
+				n.add(t, filepath.Join(top, "sub"), "top/sub")
+				w.succeed(top, bin, top)
+				if c.name == "native" && asked {
+					w.seeds("absent")
+				}
+				var got, want []string
+				for i := range w.calls {
+					if c := &w.calls[i]; c.Op == OpAbsent {
+						if len(c.Text[0]) > 0 && c.Text[0][0] == '/' { // the root is on no tmpfs
+							n[inodeKey{c.File[0].Dev, c.File[0].Gen, c.File[0].Ino}] = string(AppendPath(nil, c.File[0].Walk))
+							c.File[0].Walk = nil
+						}
+						got = append(got, n.format(c))
+					}
+				}
+				for line := range strings.SplitSeq(wantAbsent, "\n") {
+					line, only32 := strings.CutPrefix(line, "32: ")
+					if asked && (!only32 || c.name != "native") {
+						line = strings.ReplaceAll(line, "DISTANT", strings.Repeat("/", 4000)+"distant")
+						want = append(want, strings.ReplaceAll(line, "ABSOLUTE", top))
+					}
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("asked for: %v (-want +got):\n%s", asked, diff)
+				}
 			}
 		})
 	}

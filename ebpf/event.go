@@ -64,8 +64,10 @@ const (
 	OpSymlink
 	OpTruncate
 	OpBind
-	OpMount // of mounts: made, moved or gone; or the process is in another mount namespace
-	OpRing  // the process made a ring of io_uring
+	OpMount  // of mounts: made, moved or gone; or the process is in another mount namespace
+	OpRing   // the process made a ring of io_uring
+	_        // OP_SOCKCALL, which is told as a bind
+	OpAbsent // a path was looked for and not found
 )
 
 // Bits of Call.FMode; fs.h of the kernel.
@@ -132,7 +134,7 @@ const (
 )
 
 // Call is a call record: a system call that succeeded, told at its return, or
-// a request to a ring. Its slices point into the record.
+// a request to a ring; a call that failed is an OpAbsent. Its slices point into the record.
 type Call struct {
 	Header
 	Stage   Stage
@@ -151,6 +153,8 @@ type Call struct {
 	// was given for a path, Text[0] is empty, and the Walk of File[0] is the path
 	// of the file.
 	File [2]File
+	// Of OpAbsent File[0] may also be a file, below which nothing can be, or a
+	// directory that was removed: then only Walk is there.
 	// Text[i] as the caller gave it; of OpSymlink Text[0] is the link's text.
 	Text [2][]byte
 }
@@ -343,7 +347,7 @@ func DecodeCall(b []byte, c *Call) error {
 			return malformed("call with lengths beyond its end", b)
 		}
 		return nil
-	case OpUnlink, OpRmdir, OpMkdir, OpMknod, OpTruncate, OpBind:
+	case OpUnlink, OpRmdir, OpMkdir, OpMknod, OpTruncate, OpBind, OpAbsent:
 		return decodePaths(b, c, 1)
 	case OpMount:
 		return nil

@@ -49,6 +49,7 @@ struct super_block___older {
 struct inode {
 	unsigned long i_ino;
 	__u32 i_generation;
+	__u32 i_flags;
 	__u16 i_mode;
 	struct super_block *i_sb;
 };

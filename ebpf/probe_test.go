@@ -25,6 +25,7 @@ func TestWithout(t *testing.T) {
 		without = c.lacks
 		t.Run(c.kernel, func(t *testing.T) {
 			t.Run("Calls", TestCalls)
+			t.Run("Absent", TestAbsent)
 			t.Run("OpenedFile", TestOpenedFile)
 			t.Run("WalkedPaths", TestWalkedPaths)
 			t.Run("WalkedPathCut", TestWalkedPathCut)

@@ -19,6 +19,11 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+#define ENOENT 2
+#define ENOTDIR 20
+#define S_DEAD 16
+#define S_IFMT 0170000
+#define S_IFDIR 0040000
 #define AT_FDCWD (-100)
 #define AT_REMOVEDIR 0x200
 #define AT_BASE 7
@@ -171,6 +176,7 @@ struct identity {
 /* Set before loading. */
 const volatile __u32 args_max = 0;     /* bytes of argv in an exec record */
 const volatile __u8 want_free = 0;     /* records of sched_process_free */
+const volatile __u8 want_absent = 0;   /* records of look-ups that failed */
 const volatile __u8 have_cast = 1;     /* bpf_rdonly_cast, 6.2 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
 const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
@@ -1194,6 +1200,70 @@ static __always_inline long put_sun_path(struct scratch *s, __u64 len, __u64 use
 	return n - 1;
 }
 
+/* A call that failed: whether it looked for a path in vain. */
+static __always_inline int tell_absent(void *regs_arg, long ret)
+{
+	struct task_struct *task;
+	struct inode *inode;
+	struct pt_regs *regs;
+	struct args a = {};
+	struct scratch *s;
+	struct call *r;
+	__u64 len, dfd = (__u32)AT_FDCWD, path;
+	__u8 how;
+	int nr, compat;
+	long n;
+
+	if ((int)ret != -ENOENT && (int)ret != -ENOTDIR)
+		return 0;
+	task = current_task();
+	regs = TYPED(pt_regs, regs_arg);
+	nr = call_number(task, regs, &compat);
+	if ((__u32)nr >= CALLS_MAX)
+		return 0;
+	how = compat ? compat_lookups[nr] : native_lookups[nr];
+	if (how == NO_LOOKUP)
+		return 0;
+	s = begin(task, OWN, KIND_CALL);
+	if (!s)
+		return 0;
+	r = (struct call *)s->buf;
+	if (compat)
+		r->h.flags |= FLAG_COMPAT;
+	r->op = OP_ABSENT;
+	r->flags = r->fmode = 0;
+	r->text_len[0] = r->text_len[1] = 0;
+	__builtin_memset(&r->base[0], 0, sizeof(r->base[0]));
+	len = __builtin_offsetof(struct call, base) + sizeof(r->base[0]);
+	get_args(&a, regs, compat);
+	path = a.a[0];
+	if (how == LOOKUP_AT) {
+		dfd = a.a[0];
+		path = a.a[1];
+	}
+	n = put_text(len, path);
+	if (!n)
+		return 0; /* the empty path is of nothing */
+	if (n < 0) {
+		r->h.flags |= FLAG_FAULT;
+	} else {
+		r->text_len[0] = n;
+		len += n;
+	}
+	if (find_base(s, task, dfd, s->absolute)) {
+		inode = GET(dentry, s->walk.dentry, d_inode);
+		/* What is no directory, or was removed, cannot be looked up; its name is still there. */
+		if ((GET(inode, inode, i_mode) & S_IFMT) == S_IFDIR && !(GET(inode, inode, i_flags) & S_DEAD))
+			len = put_base(s, &r->base[0], len);
+		else
+			len = put_whole(s, &r->base[0], len);
+		if (s->nowhere)
+			return 0; /* below a pipe, a socket */
+	}
+	emit_call(len);
+	return 0;
+}
+
 SEC("raw_tp/sys_exit")
 int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 {
@@ -1209,8 +1279,8 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	int nr, compat, first, fd = -1;
 	long n;
 
-	if (ret < 0)
-		return 0;
+	if ((int)ret < 0) /* of a 32-bit call the upper half may be 0 */
+		return want_absent ? tell_absent(regs_arg, ret) : 0;
 	task = current_task();
 	regs = TYPED(pt_regs, regs_arg);
 	nr = call_number(task, regs, &compat);
@@ -1219,8 +1289,6 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	table = compat ? compat_calls : native_calls;
 	row.op = table[nr].op;
 	if (row.op == OP_NONE)
-		return 0;
-	if (compat && (int)ret < 0)
 		return 0;
 	s = begin(task, OWN, KIND_CALL);
 	if (!s)

@@ -19,6 +19,7 @@ var ErrNotSupported = errors.New("not supported by this kernel")
 type Options struct {
 	NoCalls     bool // process records only
 	NoRings     bool // only tell that there is a ring, not what it does
+	Absent      bool // tell of paths that were looked for and not found
 	Free        bool // tell when the kernel forgets a process
 	Follow      bool // Follow will be called
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
@@ -134,6 +135,9 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	}
 	if opts.Free {
 		constants[trackerVarWantFree] = uint8(1)
+	}
+	if opts.Absent {
+		constants[trackerVarWantAbsent] = uint8(1)
 	}
 	for name, value := range constants {
 		if err := spec.Variables[name].Set(value); err != nil {

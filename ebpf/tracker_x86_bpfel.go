@@ -44,6 +44,7 @@ const (
 	trackerVarRemounts      = "remounts"
 	trackerVarRemountsSeen  = "remounts_seen"
 	trackerVarTypes         = "types"
+	trackerVarWantAbsent    = "want_absent"
 	trackerVarWantFree      = "want_free"
 )
 
@@ -129,6 +130,7 @@ type trackerVariableSpecs struct {
 	Remounts      *ebpf.VariableSpec `ebpf:"remounts"`
 	RemountsSeen  *ebpf.VariableSpec `ebpf:"remounts_seen"`
 	Types         *ebpf.VariableSpec `ebpf:"types"`
+	WantAbsent    *ebpf.VariableSpec `ebpf:"want_absent"`
 	WantFree      *ebpf.VariableSpec `ebpf:"want_free"`
 }
 
@@ -191,6 +193,7 @@ type trackerVariables struct {
 	Remounts      *ebpf.Variable `ebpf:"remounts"`
 	RemountsSeen  *ebpf.Variable `ebpf:"remounts_seen"`
 	Types         *ebpf.Variable `ebpf:"types"`
+	WantAbsent    *ebpf.Variable `ebpf:"want_absent"`
 	WantFree      *ebpf.Variable `ebpf:"want_free"`
 }
 

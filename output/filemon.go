@@ -16,7 +16,8 @@ import (
 // can forge a record. The quoted names of M and L cannot hold a blank or a
 // quote: bmake would take them apart wrongly and believe its target out of
 // date for ever. So such an M is followed by a D and a W, and such an L becomes
-// a comment and a W.
+// a comment and a W. The N of what was not found is fanrec's own: bmake passes
+// over letters that it does not know, and meta2deps.py over what it has no use for.
 type Filemon struct {
 	w       *bufio.Writer
 	version int

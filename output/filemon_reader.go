@@ -15,7 +15,7 @@ import (
 var ErrMalformed = errors.New("malformed log")
 
 // FilemonReader reads a log of filemon(4), version 4 or 5, as Filemon writes
-// it, and as FreeBSD and NetBSD do. It is strict: a line that none of them
+// it, N included, and as FreeBSD and NetBSD do. It is strict: a line that none of them
 // writes is an error with its number. Comments are passed over, and so are A and
 // S of others, which tell nothing that has a Kind.
 //
@@ -356,7 +356,7 @@ func (f *FilemonReader) record(line []byte, r *Record) (found bool, err error) {
 
 // kindOf returns the kind of a letter, 0 if there is none.
 func kindOf(letter byte) Kind {
-	for k := Fork; k <= Link; k++ {
+	for k := Fork; k <= Absent; k++ {
 		if k.Letter() == letter {
 			return k
 		}

@@ -256,7 +256,7 @@ func TestFilemonReaderInvertsWriter(t *testing.T) {
 		w := output.NewFilemon(&b, version)
 		w.Begin(&want.Header)
 		for range rapid.IntRange(0, 8).Draw(t, "records") {
-			r := output.Record{Kind: output.Kind(rapid.IntRange(int(output.Fork), int(output.Link)).Draw(t, "kind")), PID: pid.Draw(t, "pid")}
+			r := output.Record{Kind: output.Kind(rapid.IntRange(int(output.Fork), int(output.Absent)).Draw(t, "kind")), PID: pid.Draw(t, "pid")}
 			switch r.Kind {
 			case output.Fork:
 				r.Child = pid.Draw(t, "child")

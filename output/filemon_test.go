@@ -30,6 +30,7 @@ var filemonRecords = map[string]struct {
 	"rename":   {output.Record{Kind: output.Rename, PID: 10, Path: []byte("/a"), Target: []byte("/b")}, "M 10 '/a' '/b'\n"},
 	"link":     {output.Record{Kind: output.Link, Op: output.Hard, PID: 10, Path: []byte("/a"), Target: []byte("/b")}, "L 10 '/a' '/b'\n"},
 	"symlink":  {output.Record{Kind: output.Link, Op: output.Symbolic, PID: 10, Path: []byte("../a"), Target: []byte("/b")}, "L 10 '../a' '/b'\n"},
+	"absent":   {output.Record{Kind: output.Absent, PID: 10, Path: []byte("/a\nb c")}, "N 10 /a\\012b c\n"},
 	"modify":   {output.Record{Kind: output.Modify, Op: output.Inherited, PID: 10, Path: []byte("/a"), First: true}, "W 10 /a\n"},
 	"again":    {output.Record{Kind: output.Modify, Op: output.Inherited, PID: 10, Path: []byte("/a")}, ""},
 	"attrib":   {output.Record{Kind: output.Attrib, PID: 10, Path: []byte("/a\nBye")}, "# A 10 /a\\012Bye\n"},

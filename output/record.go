@@ -17,6 +17,7 @@ const (
 	Delete                 // D: the name was removed
 	Rename                 // M: from Path to Target
 	Link                   // L: Target is the new name of, or the symbolic link to, Path
+	Absent                 // N: Path was looked for, and nothing was there
 	Modify                 // written to or cut; a W if nothing else said that the process writes to it
 	Attrib                 // mode, owner, times, extended attributes; a comment
 
@@ -29,7 +30,7 @@ var kinds = [...]struct {
 }{
 	Fork: {'F', "fork"}, Exec: {'E', "exec"}, Exit: {'X', "exit"}, Chdir: {'C', "chdir"}, Read: {'R', "read"},
 	Write: {'W', "write"}, Delete: {'D', "delete"}, Rename: {'M', "rename"}, Link: {'L', "link"},
-	Modify: {'W', "modify"}, Attrib: {'A', "attrib"},
+	Absent: {'N', "absent"}, Modify: {'W', "modify"}, Attrib: {'A', "attrib"},
 }
 
 // Letter returns the filemon letter of a kind.

@@ -23,6 +23,7 @@ type depsFlags struct {
 	root     string
 	user     string
 	exclude  []string
+	absent   bool
 	noSystem bool
 }
 
@@ -42,8 +43,19 @@ descendants read and did not make themselves, out of a filemon log, or of the
 command while it runs. What the command removed, wrote to or replaced is left
 out, and so are directories.
 
+With --absent it also writes the paths that were looked for and not found, as a
+header in the first directories of its search path: the target is made again when
+one of them comes to be. That is each path whose look-up failed, but for what the
+command itself made, removed or found at another time, and what is below a directory
+that it removed. A log must have been recorded with --absent, too. What a program learns by
+reading a directory, as a shell does for *.h, is not looked for.
+
+GNU make then makes the target again when such a file is there, however old it is.
+A depfile of ninja cannot have a file that is missing. In JSON it is the list "absent".
+
 Of a log that is not complete, or a command that failed, nothing is written.`,
 		Example: `  sudo fanrec deps -t out.o -o out.d -- cc -c in.c -o out.o
+  sudo fanrec deps -t out.o -o out.d --absent --no-system --root . -- cc -Ia -Ib -c in.c -o out.o
   fanrec deps -t all --no-system --root . filemon.out
   fanrec deps -t x --format json - <filemon.out | jq .outputs`,
 		SilenceErrors: true,
@@ -53,7 +65,7 @@ Of a log that is not complete, or a command that failed, nothing is written.`,
 			case f.target == "":
 				return errors.New("what depends on the files? Name it with -t")
 			case dash == 0 && len(args) > 0:
-				return f.run(func() (io.ReadCloser, error) { return recordFor(args, f.user) })
+				return f.run(func() (io.ReadCloser, error) { return f.record(args) })
 			case dash < 0 && len(args) == 1 && args[0] == "-":
 				return f.run(func() (io.ReadCloser, error) { return os.Stdin, nil })
 			case dash < 0 && len(args) == 1:
@@ -69,28 +81,29 @@ Of a log that is not complete, or a command that failed, nothing is written.`,
 	fl.StringVar(&f.root, "root", "", "make paths below `DIR` relative to it")
 	fl.StringVar(&f.user, "user", "", "run the command as user `NAME`")
 	fl.StringArrayVar(&f.exclude, "exclude", nil, "leave out paths that match `GLOB` (** crosses directories; repeatable)")
+	fl.BoolVar(&f.absent, "absent", false, "write, too, what was looked for and not found")
 	fl.BoolVar(&f.noSystem, "no-system", false, "leave out what is below /usr, /bin, /sbin, /lib* and /etc")
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"make", "ninja", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// recordFor records a command and returns the log.
-func recordFor(argv []string, user string) (io.ReadCloser, error) {
+// record records a command and returns the log.
+func (f *depsFlags) record(argv []string) (io.ReadCloser, error) {
 	dir, err := os.MkdirTemp("", "fanrec-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	f := recordFlags{output: filepath.Join(dir, "log"), format: "jsonl", quiet: true, logLevel: "warn", user: user}
-	if user != "" {
+	log := recordFlags{output: filepath.Join(dir, "log"), format: "jsonl", quiet: true, logLevel: "warn", user: f.user, absent: f.absent}
+	if f.user != "" {
 		if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
 			return nil, err
 		}
 	}
-	if err := record(&f, argv); err != nil {
+	if err := record(&log, argv); err != nil {
 		return nil, err
 	}
-	return os.Open(f.output)
+	return os.Open(log.output)
 }
 
 // run writes the dependency file of a log.
@@ -115,6 +128,9 @@ func (f *depsFlags) run(open func() (io.ReadCloser, error)) error {
 	if write == nil {
 		return fmt.Errorf("--format %s: want make, ninja or json", f.format)
 	}
+	if f.absent && f.format == "ninja" {
+		return depfile.ErrAbsent
+	}
 	log, err := open()
 	if err != nil {
 		return err
@@ -125,6 +141,17 @@ func (f *depsFlags) run(open func() (io.ReadCloser, error)) error {
 		return err
 	}
 	rule := depfile.Rule{Target: f.target, Inputs: shown(files.Inputs(), exclude, root), Outputs: shown(files.Outputs(), exclude, root)}
+	if f.absent {
+		if !files.Sought() {
+			fmt.Fprintln(os.Stderr, "fanrec: warning: the log has no look-up that failed: record it with --absent, too")
+		}
+		absent, there := files.Absent(), []string(nil)
+		if f.format == "make" {
+			absent, there = notThere(absent)
+		}
+		rule.Absent = append([]string{}, shown(absent, exclude, root)...)
+		rule.Inputs = append(rule.Inputs, shown(there, exclude, root)...)
+	}
 	var b bytes.Buffer
 	if err := write(&rule, &b); err != nil {
 		return err
@@ -155,6 +182,21 @@ func filesOf(log io.Reader) (*depfile.Files, error) {
 		}
 		files.Add(&rec)
 	}
+}
+
+// notThere divides paths that were looked for in vain by whether they are there now, as
+// a script whose interpreter is missing, or what somebody else made meanwhile. A
+// directory that is there is no prerequisite.
+func notThere(paths []string) (absent, there []string) {
+	for _, p := range paths {
+		switch st, err := os.Stat(p); {
+		case err != nil:
+			absent = append(absent, p)
+		case !st.IsDir():
+			there = append(there, p)
+		}
+	}
+	return absent, there
 }
 
 // shown returns the paths that are not excluded, relative to root if that is not

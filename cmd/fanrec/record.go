@@ -35,6 +35,7 @@ type recordFlags struct {
 	logLevel string
 	noCalls  bool
 	args     bool
+	absent   bool
 	modify   bool
 	attrib   bool
 
@@ -96,6 +97,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	fl.BoolVarP(&f.waitAll, "wait-all", "w", false, "go on until the last descendant is gone, not only the command")
 	fl.StringArrayVar(&f.exclude, "exclude", nil, "leave out paths that match `GLOB` (** crosses directories; repeatable)")
 	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
+	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
 	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
 	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
 	fl.BoolVar(&f.noService, "no-service", false, "record by itself though a service runs (see fanrec serve)")
@@ -235,6 +237,9 @@ func record(f *recordFlags, argv []string) error {
 	if _, err := output.NewWriter(f.format, io.Discard); err != nil {
 		return err
 	}
+	if f.absent && f.noCalls {
+		return errors.New("--absent with --no-calls: only call records tell of what was not found; leave out one of them")
+	}
 	j := &job{recordFlags: f, command: &fanrec.Command{Argv: argv}, exclude: exclude, log: log}
 	if f.user != "" {
 		if err := runAs(j.command, f.user); err != nil {
@@ -259,7 +264,7 @@ func (j *job) alone() error {
 		return err
 	}
 	opts := fanrec.Options{
-		NoCalls: j.noCalls, Modify: j.modify, Attrib: j.attrib, Epoch: j.epoch, WaitAll: j.waitAll, Handles: j.json(), Seen: j.json(), Log: j.log,
+		NoCalls: j.noCalls, Absent: j.absent, Modify: j.modify, Attrib: j.attrib, Epoch: j.epoch, WaitAll: j.waitAll, Handles: j.json(), Seen: j.json(), Log: j.log,
 		ProcessRing: j.processRing, CallRing: j.callRing, LimitedQueue: j.limitedQueue, NoRings: j.noRings,
 	}
 	if j.args {

@@ -20,7 +20,7 @@ import (
 // service connects to the service that is to record, nil if the job is to be
 // recorded without one.
 func (j *job) service() *service.Conn {
-	if j.noService || j.noCalls || j.modify || j.attrib || j.epoch != 0 || j.processRing != 0 || j.callRing != 0 || j.limitedQueue || j.noRings {
+	if j.noService || j.noCalls || j.absent || j.modify || j.attrib || j.epoch != 0 || j.processRing != 0 || j.callRing != 0 || j.limitedQueue || j.noRings {
 		return nil
 	}
 	conn, err := service.Dial(cmp.Or(j.socket, os.Getenv("FANREC_SOCKET"), service.Socket))

@@ -1,6 +1,6 @@
 // Package depfile tells what a command depended on, out of the records of what it
-// did: the files that it read and did not make, and those that it made. It writes
-// them for make(1), for ninja, and as JSON.
+// did: the files that it read and did not make, those that it made, and those that it
+// looked for in vain. It writes them for make(1), for ninja, and as JSON.
 package depfile
 
 import (
@@ -13,8 +13,9 @@ import (
 
 // Files gathers the files of a recording. The zero value has none.
 type Files struct {
-	files map[string]*file
-	dirs  map[string]bool // what has something below it, or was entered
+	files  map[string]*file
+	absent map[string]bool
+	dirs   map[string]bool // what has something below it, or was entered
 }
 
 type file struct {
@@ -36,6 +37,11 @@ func (f *Files) Add(r *output.Record) {
 		if r.Op == output.Mkdir {
 			f.enter(name)
 		}
+	case output.Absent:
+		if f.absent == nil {
+			f.absent = map[string]bool{}
+		}
+		f.absent[name] = true
 	case output.Delete:
 		f.at(name).gone = true
 	case output.Rename:
@@ -111,6 +117,35 @@ func (f *Files) Inputs() []string {
 // the end, sorted.
 func (f *Files) Outputs() []string {
 	return f.list(func(e *file) bool { return e.made && !e.gone })
+}
+
+// Absent returns the paths that were looked for and not found, sorted: what comes to be
+// there may change what the command does. What the command itself made, removed or
+// found at another time is not among them, nor what is below a directory that it
+// removed: nobody else puts that there.
+func (f *Files) Absent() []string {
+	var names []string
+	for name := range f.absent {
+		if f.files[name] == nil && !f.dirs[name] && !f.removed(path.Dir(name)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Sought tells whether there was any look-up that failed: there is hardly a command
+// without one.
+func (f *Files) Sought() bool { return f.absent != nil }
+
+// removed tells whether a directory, or one above it, is gone at the end.
+func (f *Files) removed(dir string) bool {
+	for ; dir != "/"; dir = path.Dir(dir) {
+		if e := f.files[dir]; e != nil && e.gone {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Files) list(want func(*file) bool) []string {

@@ -28,6 +28,32 @@ func files(t *testing.T, records string) *Files {
 	return &f
 }
 
+// What was looked for in vain and can still appear.
+func TestAbsent(t *testing.T) {
+	for name, c := range map[string]struct{ records, want string }{
+		"a header that another directory has": {"N 1 /a/x.h\nN 1 /b/x.h\nR 1 /c/x.h\n", "/a/x.h /b/x.h"},
+		"each once":                           {"N 1 /x\nN 2 /x\n", "/x"},
+		"made afterwards":                     {"N 1 /o\nW 1 /o\nN 1 /t\nW 1 /t\nD 1 /t\nN 1 /l\nL 1 'text' '/l'\nN 1 /m\nW 1 /u\nM 1 '/u' '/m'\n", ""},
+		"found afterwards":                    {"N 1 /x\nR 1 /x\nN 1 /d\nR 1 /d/y\n", ""},
+		"removed before":                      {"D 1 /x\nN 1 /x\nM 1 '/y' '/z'\nN 1 /y\n", ""},
+		"below what was removed":              {"W 1 /t\nN 1 /t/d/x\nD 1 /t\nN 1 /t2/x\n", "/t2/x"},
+		"in a new directory that stays":       {"W 1 /n\nN 1 /n/x\n", "/n/x"},
+		"below a file":                        {"N 1 /f.zip/x\nR 1 /f.zip\n", "/f.zip/x"},
+		"with a newline":                      {"N 1 /a\\012b\n", "/a\nb"},
+		"nothing":                             {"R 1 /x\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := files(t, c.records)
+			if got := strings.Join(f.Absent(), " "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if in := f.Inputs(); name == "below a file" && !cmp.Equal(in, []string{"/f.zip"}) {
+				t.Errorf("inputs %q", in)
+			}
+		})
+	}
+}
+
 func TestFiles(t *testing.T) {
 	for name, c := range map[string]struct{ records, inputs, outputs string }{
 		"a compiler": {`E 1 /usr/bin/cc

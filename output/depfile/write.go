@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,10 +17,13 @@ type Rule struct {
 	Target  string
 	Inputs  []string
 	Outputs []string // for JSON only
+	Absent  []string // what was looked for in vain; nil: not asked for
 }
 
 // WriteMake writes a rule for GNU make, and for each input an empty one, so that
-// make goes on when it is removed. A name that no makefile can have is an error.
+// make goes on when it is removed. What is absent becomes a prerequisite when it is
+// there, and so does its directory: that tells of a file that is older than the target
+// and was moved there. A name that no makefile can have is an error.
 func (r *Rule) WriteMake(w io.Writer) error {
 	var b bytes.Buffer
 	if err := r.write(&b, makeName); err != nil {
@@ -32,13 +37,92 @@ func (r *Rule) WriteMake(w io.Writer) error {
 		target, _ := makeName(name, true)
 		b.WriteString("\n" + target + ":\n")
 	}
+	if err := r.writeAbsent(&b); err != nil {
+		return err
+	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
+// writeAbsent writes what is absent: at once what make's functions take as it is, else
+// one by one, as they lose the quotes of a name. Of a directory d the name is d/., or
+// make would think of making it out of d.c.
+func (r *Rule) writeAbsent(b *bytes.Buffer) error {
+	target, err := makeName(r.Target, true)
+	if err != nil {
+		return err
+	}
+	var plain, odd []string
+	for _, name := range r.Absent {
+		if strings.Trim(name, plainBytes) == "" {
+			plain = append(plain, name)
+		} else {
+			odd = append(odd, name)
+		}
+	}
+	if len(plain) > 0 {
+		fmt.Fprintf(b, "\nfanrec.absent := $(wildcard \\\n %s)\n", strings.Join(plain, " \\\n "))
+		fmt.Fprintf(b, "%s: $(fanrec.absent) $(addsuffix .,$(dir $(fanrec.absent)))\n", target)
+	}
+	for _, name := range odd {
+		pattern, err := makePattern(name)
+		if err != nil {
+			return err
+		}
+		text, err := makeName(name, false)
+		if err != nil {
+			return err
+		}
+		dir, err := makeName(path.Dir(name)+"/.", false)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(b, "\nfanrec.absent := %s\nifdef fanrec.absent\n%s: %s %s\nendif\n", pattern, target, text, dir)
+	}
+	return nil
+}
+
+// plainBytes are what a name of a makefile can have anywhere, without a quote.
+const plainBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+@"
+
+// makePattern returns the call of make's wildcard that tells whether a name is there.
+func makePattern(name string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; c {
+		case '$':
+			b.WriteString("$$")
+		case '\\':
+			b.WriteString(`[\\]`) // in front of a blank it would have another meaning
+		case ' ', '\t', '#', '*', '?', '[':
+			b.WriteString(`\`)
+			fallthrough
+		default:
+			b.WriteByte(c)
+		}
+	}
+	text := b.String()
+	if strings.HasPrefix(name, "~") {
+		text = "./" + text
+	}
+	switch {
+	case !strings.ContainsAny(name, "()"):
+		return "$(wildcard " + text + ")", nil
+	case !strings.ContainsAny(name, "{}"):
+		return "${wildcard " + text + "}", nil
+	}
+	return "", unnamed("a makefile", name)
+}
+
+// ErrAbsent is returned by WriteNinja for a rule with Absent.
+var ErrAbsent = errors.New("ninja makes a target again for as long as a file of its depfile is missing: leave out --absent, or choose --format make or json")
+
 // WriteNinja writes a rule that ninja reads as a depfile. A name that it cannot
 // read is an error.
 func (r *Rule) WriteNinja(w io.Writer) error {
+	if r.Absent != nil {
+		return ErrAbsent
+	}
 	var b bytes.Buffer
 	if err := r.write(&b, ninjaName); err != nil {
 		return err
@@ -149,6 +233,9 @@ func (r *Rule) WriteJSON(w io.Writer) error {
 	}
 	put("inputs", r.Inputs)
 	put("outputs", r.Outputs)
+	if r.Absent != nil {
+		put("absent", r.Absent)
+	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(o)

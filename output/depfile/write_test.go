@@ -104,7 +104,70 @@ func builder(t *testing.T, cannot []string, write func(*Rule, *bytes.Buffer) err
 	}
 }
 
+// A target is up to date as long as what is absent is not there, and it is not when that
+// is there, however old it is. Once it was made again, it is up to date.
+func TestWriteMakeAbsent(t *testing.T) {
+	need(t, "make")
+	var refused []string
+	for _, name := range odd {
+		for _, list := range [][]string{{name}, {"first", "d/" + name, "last"}} {
+			dir := t.TempDir()
+			var b bytes.Buffer
+			if err := (&Rule{Target: "t", Absent: list}).WriteMake(&b); err != nil {
+				if len(list) == 1 {
+					refused = append(refused, name)
+				}
+				continue
+			}
+			old := time.Now().Add(-2 * time.Hour)
+			put := func(name, text string, at time.Time) {
+				t.Helper()
+				path := filepath.Join(dir, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chtimes(path, at, at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			makes := func() string {
+				out, _ := run(dir, "make", "-f", "makefile")
+				return out
+			}
+			put("d/x", "", old)
+			put("t", "", old.Add(time.Hour))
+			put("dep", b.String(), old)
+			put("makefile", "t:\n\t@echo remade; touch -d 'next year' t\ninclude dep\n", old)
+			if out := makes(); !strings.Contains(out, "up to date") {
+				t.Errorf("%q are absent: %s%s", list, out, b.String())
+				continue
+			}
+			put(list[len(list)/2], "", old.Add(-time.Hour))
+			if out := makes(); out != "remade\n" {
+				t.Errorf("%q is there: %s%s", list[len(list)/2], out, b.String())
+			} else if out = makes(); !strings.Contains(out, "up to date") {
+				t.Errorf("%q is there, and the target was made: %s%s", list[len(list)/2], out, b.String())
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"$(X)", "semi;x"}, refused); diff != "" {
+		t.Errorf("names that cannot be written (-want +got):\n%s", diff)
+	}
+}
+
 func TestWriteRefuses(t *testing.T) {
+	if err := (&Rule{Target: "t", Absent: []string{}}).WriteNinja(nil); err != ErrAbsent {
+		t.Errorf("ninja, absent: %v", err)
+	}
+	for _, name := range []string{"a(b{c", "a\nb"} {
+		var b bytes.Buffer
+		if err := (&Rule{Target: "t", Absent: []string{name}}).WriteMake(&b); err == nil || b.Len() > 0 {
+			t.Errorf("make, absent %q: %v, wrote %q", name, err, b.String())
+		}
+	}
 	for _, name := range []string{"a\nb", "a\rb"} {
 		var b bytes.Buffer
 		r := Rule{Target: "t", Inputs: []string{name}}
@@ -120,8 +183,12 @@ func TestWriteRefuses(t *testing.T) {
 func TestWriteJSON(t *testing.T) {
 	var b bytes.Buffer
 	r := Rule{Target: "t", Inputs: []string{"/<a>", "/\xff"}}
-	if err := r.WriteJSON(&b); err != nil {
-		t.Fatal(err)
+	if r.Absent = []string{"/x"}; r.WriteJSON(&b) != nil || !strings.HasPrefix(b.String(), `{"absent":["/x"],"inputs":`) {
+		t.Errorf("with absent: %s", b.String())
+	}
+	b.Reset()
+	if r.Absent = nil; r.WriteJSON(&b) != nil {
+		t.Error("not written")
 	}
 	const want = `{"inputs":["/<a>","/\ufffd"],"inputs_raw":["LzxhPg==","L/8="],"outputs":[],"target":"t"}` + "\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {

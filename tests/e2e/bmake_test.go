@@ -252,7 +252,7 @@ func TestBmakeNames(t *testing.T) {
 			if err := os.Mkdir(m.dir+"/ext", 0o755); err != nil {
 				t.Fatal(err)
 			}
-			m.record(0, "--modify", "--attrib")
+			m.record(0, "--modify", "--attrib", "--absent")
 			if said := m.bmake("-n"); m.rebuilds(said) {
 				log, _ := os.ReadFile(m.dir + "/log")
 				t.Errorf("nothing changed, and bmake rebuilds:\n%s\n%s", m.bmake("-n", "-dM"), log)
@@ -272,15 +272,23 @@ func TestMeta2deps(t *testing.T) {
 		t.Skip("no python3")
 	}
 	m := newMeta(t, compiler)
-	l := m.record(0, "--modify", "--attrib") // with comments among the records
-	var executed, ended []int
+	l := m.record(0, "--modify", "--attrib", "--absent") // with comments and letters of our own among the records
+	var executed, ended, absent []int
 	for _, r := range l.records {
 		switch r.letter {
 		case 'E':
 			executed = append(executed, r.pid)
 		case 'X':
 			ended = append(ended, r.pid)
+		case 'N':
+			absent = append(absent, r.pid)
 		}
+	}
+	if len(absent) < 10 {
+		t.Errorf("only %d look-ups failed", len(absent))
+	}
+	if said := m.bmake("-n"); m.rebuilds(said) {
+		t.Errorf("nothing changed, and bmake rebuilds:\n%s", m.bmake("-n", "-dM"))
 	}
 	for _, pid := range executed {
 		if !slices.Contains(ended, pid) {

@@ -69,7 +69,7 @@ func (l *filemon) line(n int, line string) error {
 		return nil
 	}
 	letter, rest, _ := strings.Cut(line, " ")
-	if len(letter) != 1 || !strings.Contains("RWEXFCDML", letter) {
+	if len(letter) != 1 || !strings.Contains("RWEXFCDMLN", letter) {
 		return errors.New("no such record")
 	}
 	number, rest, ok := strings.Cut(rest, " ")

@@ -35,7 +35,7 @@ var runs = []struct{ name, filesystem, scripts string }{
 	{"xfs", "xfs", "tour|temporary|nocalls"},
 	{"btrfs", "btrfs", "tour|temporary|nocalls"},
 	{"overlay", "overlay", "tour|temporary|nocalls"},
-	{"scripts", "ext4", "exchange|exec|names|opens|places"},
+	{"scripts", "ext4", "absent|exchange|exec|names|opens|places"},
 }
 
 // less are the cells of which it is known that not all is as it should be: which
@@ -55,7 +55,7 @@ var less = map[string]struct {
 
 // programs are what the scripts run.
 var programs = []string{
-	"cat", "chmod", "cp", "dd", "env", "grep", "ls", "mkdir", "mount", "mv", "rm", "sed", "seq", "sh", "sleep", "tail", "touch",
+	"cat", "chmod", "cp", "dd", "env", "grep", "ln", "ls", "mkdir", "mount", "mv", "rm", "rmdir", "sed", "seq", "sh", "sleep", "tail", "touch",
 	"true", "umount", "unshare",
 }
 

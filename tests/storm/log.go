@@ -66,7 +66,7 @@ func Parse(from io.Reader) (Log, error) {
 // ParseJSON reads a log of JSON lines.
 func ParseJSON(from io.Reader) (Log, error) {
 	letters := make(map[string]byte)
-	for k := output.Fork; k <= output.Link; k++ {
+	for k := output.Fork; k <= output.Absent; k++ {
 		letters[k.String()] = k.Letter()
 	}
 	var log Log

@@ -20,6 +20,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -67,6 +68,19 @@ static int dir(const char *path)
 
 	check(fd, path);
 	return fd;
+}
+
+/* Nothing is there. */
+static void absent(int dir, const char *path)
+{
+	struct stat st;
+
+	if (!fstatat(dir, path, &st, 0)) {
+		errno = EEXIST;
+		check(-1, path);
+	}
+	if (errno != ENOENT && errno != ENOTDIR)
+		check(-1, path);
 }
 
 static int spawned(pid_t pid)
@@ -181,6 +195,8 @@ static void run(void)
 		OP("fail") { /* an open that is to fail */
 			if (open(a[0], flags(a[1]), 0666) >= 0) { errno = 0; check(-1, "must fail"); }
 		}
+		OP("absent") absent(AT_FDCWD, a[0]);
+		OP("absentat") absent(dir(a[0]), a[1]);
 		OP("write") { check(write(atoi(a[0]), a[1], strlen(a[1])), a[0]); }
 		OP("mkdir") check(mkdir(a[0], 0777), a[0]);
 		OP("mkdirat") check(mkdirat(dir(a[0]), a[1], 0777), a[1]);
