@@ -244,6 +244,7 @@ func (r *Recorder) remountedNow() bool {
 // the filesystems that are gone.
 func (r *Recorder) remount() ([]uint32, error) {
 	j := r.join
+	r.leaveNamespaces()
 	if len(j.strangers) > 0 {
 		if err := r.meet(); err != nil {
 			return nil, err
@@ -277,7 +278,8 @@ func (r *Recorder) remount() ([]uint32, error) {
 	r.mounts = mounts
 	r.table = fan.NewMountTable(mounts)
 	j.mounts.set(r.table, at)
-	if _, err := r.overlaysOf("", mounts); err != nil {
+	r.doom(mounts, at)
+	if _, err := r.overlaysOf("", 0, mounts); err != nil {
 		return nil, err
 	}
 	var gone []uint32
@@ -381,7 +383,7 @@ func (r *Recorder) meet() error {
 				j.mounts.others = map[uint32]*fan.MountTable{}
 			}
 			j.mounts.others[ns] = fan.NewMountTable(mounts)
-			all, err := r.overlaysOf(fmt.Sprintf("/proc/%d/root", pid), mounts)
+			all, err := r.overlaysOf(fmt.Sprintf("/proc/%d/root", pid), ns, mounts)
 			if err != nil {
 				return err
 			}
@@ -397,9 +399,69 @@ func (r *Recorder) meet() error {
 // maxNamespaces bounds how many mount tables of other namespaces are kept.
 const maxNamespaces = 1000
 
+// shownOverlay is an overlay in a mount table.
+type shownOverlay struct {
+	options string
+	ns      uint32 // the mount namespace, 0 for the recorder's
+}
+
+// doomed is the device of an overlay that was gone at a time.
+type doomed struct {
+	dev uint32
+	at  int64
+}
+
+// doom notes which overlays are no longer mounted: the number of their device
+// will be another filesystem's.
+func (r *Recorder) doom(mounts []fan.Mount, at int64) {
+	for dev, o := range r.overlay {
+		here := slices.IndexFunc(mounts, func(m fan.Mount) bool { return m.Dev == dev })
+		if here < 0 && o.ns == 0 || here >= 0 && mounts[here].Type != "overlay" {
+			r.doomed = append(r.doomed, doomed{dev, at})
+			delete(r.overlay, dev)
+		}
+	}
+}
+
+// leaveNamespaces forgets what was mounted in namespaces in which no process of
+// a tree is any more.
+func (r *Recorder) leaveNamespaces() {
+	others := r.join.mounts.others
+	if len(others) == 0 {
+		return
+	}
+	used := map[uint32]bool{}
+	r.join.tree.All(func(p *proctree.Process) { used[p.MountNS] = true })
+	for ns := range others {
+		if used[ns] || r.join.strangers[ns] != nil {
+			continue
+		}
+		delete(others, ns)
+		for dev, o := range r.overlay {
+			if o.ns == ns {
+				r.doomed = append(r.doomed, doomed{dev, 0})
+				delete(r.overlay, dev)
+			}
+		}
+	}
+}
+
+// forgetOverlays forgets overlays of which everything is handed out.
+func (r *Recorder) forgetOverlays() {
+	r.doomed = slices.DeleteFunc(r.doomed, func(d doomed) bool {
+		if r.join.out <= d.at {
+			return false
+		}
+		if _, again := r.overlay[d.dev]; !again {
+			r.join.overlays.forget(d.dev)
+		}
+		return true
+	})
+}
+
 // overlaysOf learns of the overlays in a mount table that are not known; root is
 // where its paths begin. It reports whether all of them could be looked into.
-func (r *Recorder) overlaysOf(root string, mounts []fan.Mount) (all bool, err error) {
+func (r *Recorder) overlaysOf(root string, ns uint32, mounts []fan.Mount) (all bool, err error) {
 	all = true
 	if r.opts.NoCalls {
 		return all, nil
@@ -409,7 +471,7 @@ func (r *Recorder) overlaysOf(root string, mounts []fan.Mount) (all bool, err er
 			continue
 		}
 		// The number of the device may have been that of another before.
-		if known := r.overlay[m.Dev]; known == m.Options {
+		if known := r.overlay[m.Dev]; known.options == m.Options {
 			continue
 		}
 		j := r.join
@@ -422,7 +484,7 @@ func (r *Recorder) overlaysOf(root string, mounts []fan.Mount) (all bool, err er
 		if _, _, _, err := r.take(); err != nil {
 			return all, err
 		}
-		r.overlay[m.Dev] = m.Options
+		r.overlay[m.Dev] = shownOverlay{m.Options, ns}
 		r.addOverlay(r.group.Layers(root, m, r.table, j.opened), m)
 	}
 	return all, nil

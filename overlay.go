@@ -43,6 +43,13 @@ func (o *overlays) add(overlay *fan.Overlay) {
 	}
 }
 
+// forget is for an overlay that is gone: the number of its device is free.
+func (o *overlays) forget(dev uint32) {
+	if i := o.find(dev); i != 0 {
+		o.list[i-1].Dev = 0
+	}
+}
+
 // find returns the number of an overlay, from 1; 0 if there is none.
 func (o *overlays) find(dev uint32) int32 {
 	for i, v := range o.list {
@@ -322,6 +329,9 @@ func (j *joiner) through(c *call) {
 	}
 	if c.op == ebpf.OpRename && mounts[0].Dev != mounts[1].Dev {
 		return
+	}
+	if t := mounts[end-1].Type; t != "" && t != "overlay" {
+		return // the device was an overlay's before
 	}
 	if c.over = j.overlays.find(mounts[end-1].Dev); c.over == 0 {
 		c.over = -1

@@ -72,12 +72,13 @@ type Recorder struct {
 	notes    []string
 	mounts   []fan.Mount // the mount table as it was read last
 	table    *fan.MountTable
-	mountsFD int                   // tells when it changes
-	changed  bool                  // it did
-	overlay  map[uint32]string     // overlays that are known, by device: their options
-	child    atomic.Pointer[Child] // the command, if there is one
-	ending   int                   // readable when it has ended, -1 when that is known
-	wake     wake                  // after Stop, Do
+	mountsFD int                     // tells when it changes
+	changed  bool                    // it did
+	overlay  map[uint32]shownOverlay // overlays that are known, by device
+	doomed   []doomed                // overlays that are not mounted any more
+	child    atomic.Pointer[Child]   // the command, if there is one
+	ending   int                     // readable when it has ended, -1 when that is known
+	wake     wake                    // after Stop, Do
 	started  time.Time
 	grown    bool
 	doubtful bool // records of ends may be lost
@@ -218,7 +219,7 @@ func howMarked(fstype string) uint32 {
 
 // watch makes the fanotify group and marks every filesystem that can be.
 func (r *Recorder) watch() error {
-	r.notes, r.overlay, r.asides = nil, map[uint32]string{}, map[uint32]bool{}
+	r.notes, r.overlay, r.doomed, r.asides = nil, map[uint32]shownOverlay{}, nil, map[uint32]bool{}
 	mask := uint64(fan.Names | fan.Opens)
 	var err error
 	if r.opts.NoCalls {
@@ -288,7 +289,7 @@ func (r *Recorder) watch() error {
 			r.opts.Log.Debug().Err(err).Msg("an overlay")
 			o = r.group.Described("", m, r.table)
 		}
-		r.overlay[m.Dev] = m.Options
+		r.overlay[m.Dev] = shownOverlay{options: m.Options}
 		r.addOverlay(o, m)
 	}
 	r.join.ring = func() {
@@ -508,6 +509,7 @@ func (r *Recorder) epoch() error {
 		return err
 	}
 	r.join.release(false)
+	r.forgetOverlays()
 	return errors.Join(r.retire, r.wide)
 }
 

@@ -74,6 +74,29 @@ func (c *Conn) ask(p *packet, fd int) (*packet, error) {
 	return c.receive()
 }
 
+// Hello asks who the service is. here tells whether it is in the mount namespace
+// of this process: the paths in a log are those of the service. Errors wrap
+// unix.EPROTO if it speaks another version.
+func (c *Conn) Hello() (here bool, err error) {
+	a, err := c.ask(&packet{word: "hello"}, -1)
+	if err != nil {
+		return false, err
+	}
+	version := ""
+	for _, v := range a.values {
+		switch v.key {
+		case "version":
+			version = v.value
+		case "mountns":
+			here = v.value == strconv.FormatUint(mountNamespace(), 10)
+		}
+	}
+	if version != strconv.Itoa(Version) {
+		return false, fmt.Errorf("the service speaks version %.10q, not %d: %w", version, Version, unix.EPROTO)
+	}
+	return here, nil
+}
+
 // Open begins the recording, into a file that the service shares from then on.
 // An error of the service is an *Error.
 func (c *Conn) Open(log *os.File, o Options) error {
@@ -146,6 +169,9 @@ func (c *Conn) Interrupt() {
 		c.ended = c.request(&packet{word: "drain"}, -1) == nil
 	}
 }
+
+// Leave ends a connection without a recording.
+func (c *Conn) Leave() { c.c.Close() }
 
 // Close ends the recording. Each of why says that something is missing.
 func (c *Conn) Close(why ...string) (*Result, error) {

@@ -22,7 +22,7 @@ func works(t *testing.T, socket, what string, uid int) {
 	dir := tree(t)
 	log := logIn(t, t.TempDir())
 	c := dial(t, socket, uid)
-	do(t, c.Open(log, Options{}))
+	do(t, begin(c, log, Options{}))
 	w := start(t, uint32(uid), dir, script)
 	do(t, c.Follow(w.pidfd, FollowOptions{}))
 	w.goOn()
@@ -96,7 +96,7 @@ func TestWho(t *testing.T) {
 			do(t, err)
 		}
 		conn := dial(t, socket, c.client)
-		do(t, conn.Open(logIn(t, t.TempDir()), Options{}))
+		do(t, begin(conn, logIn(t, t.TempDir()), Options{}))
 		err := conn.Follow(c.pidfd, FollowOptions{})
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%s: %v, want %v", c.what, err, c.want)
@@ -117,7 +117,7 @@ func TestPrivileges(t *testing.T) {
 		do(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600), os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
 		log := logIn(t, t.TempDir())
 		c := dial(t, socket, client)
-		do(t, c.Open(log, Options{}))
+		do(t, begin(c, log, Options{}))
 		// dash would give back what it has gained.
 		w := start(t, 12345, dir, env+" /usr/bin/python3 -c 'import os; open(\"secret\"); os.fork() or open(\"secret\")'; cat mine")
 		do(t, c.Follow(w.pidfd, FollowOptions{}))
@@ -171,12 +171,12 @@ func TestLogs(t *testing.T) {
 		f, err := c.open()
 		do(t, err)
 		conn := dial(t, socket, 12345)
-		err = conn.Open(f, Options{})
+		err = begin(conn, f, Options{})
 		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%s: %v, want %v", c.what, err, c.want)
 		}
 		if c.want == nil {
-			if err := conn.Open(f, Options{}); !errors.Is(err, unix.EEXIST) {
+			if err := begin(conn, f, Options{}); !errors.Is(err, unix.EEXIST) {
 				t.Errorf("%s, twice: %v", c.what, err)
 			}
 		}
@@ -199,7 +199,7 @@ func TestFullDisk(t *testing.T) {
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	log := logIn(t, dir)
 	c := dial(t, socket, 0)
-	do(t, c.Open(log, Options{}))
+	do(t, begin(c, log, Options{}))
 	w := start(t, 0, dir, "i=0; while [ $i -lt 10000 ]; do read x </etc/passwd; i=$((i+1)); done")
 	do(t, c.Follow(w.pidfd, FollowOptions{}))
 	w.goOn()
@@ -226,7 +226,7 @@ func TestPipe(t *testing.T) {
 		do(t, err)
 		defer r.Close()
 		c := dial(t, socket, 12345)
-		do(t, c.Open(w, Options{}))
+		do(t, begin(c, w, Options{}))
 		w.Close()
 		if gone {
 			r.Close()
@@ -331,7 +331,7 @@ func TestGarbage(t *testing.T) {
 func TestUnread(t *testing.T) {
 	socket := serve(t)
 	c := dial(t, socket, 12345)
-	do(t, c.Open(logIn(t, t.TempDir()), Options{}))
+	do(t, begin(c, logIn(t, t.TempDir()), Options{}))
 	sent := 0
 	c.c.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	for c.request(&packet{word: "drain"}, -1) == nil {
@@ -354,14 +354,14 @@ func TestConnections(t *testing.T) {
 	for i := range 1000 {
 		c := dial(t, socket, 12345)
 		if i%2 == 0 {
-			do(t, c.Open(file, Options{}))
+			do(t, begin(c, file, Options{}))
 		}
 	}
 	works(t, socket, "beside 1,000 connections", 54321)
 	works(t, socket, "beside 1,000 connections of its own", 12345)
 	refused := 0
 	for range 1500 {
-		if c := dial(t, socket, 12345); errors.Is(c.Open(file, Options{}), unix.EMFILE) {
+		if c := dial(t, socket, 12345); errors.Is(begin(c, file, Options{}), unix.EMFILE) {
 			refused++
 		}
 	}

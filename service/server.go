@@ -259,7 +259,7 @@ func (c *connection) endWait() {
 // do does what a request wants, and returns the answer; nil if it comes later.
 // last tells that no more requests are expected.
 func (c *connection) do(p *packet, files []*os.File) (out *packet, last bool, err error) {
-	if c.rec == nil && p.word != "open" {
+	if c.rec == nil && p.word != "open" && p.word != "hello" {
 		return nil, false, fmt.Errorf("%.40q before open: %w", p.word, unix.EPROTO)
 	}
 	ok := &packet{word: "ok"}
@@ -268,6 +268,10 @@ func (c *connection) do(p *packet, files []*os.File) (out *packet, last bool, er
 		return nil, false, fmt.Errorf("%.40q came with %d descriptors, not %d: %w", p.word, len(files), wanted, unix.EBADF)
 	}
 	switch p.word {
+	case "hello":
+		ok.add("version", strconv.Itoa(Version))
+		ok.add("mountns", strconv.FormatUint(mountNamespace(), 10))
+		return ok, false, p.none()
 	case "open":
 		return ok, false, c.open(p, files[0])
 	case "follow":
@@ -361,6 +365,16 @@ func (c *connection) open(p *packet, log *os.File) error {
 	}
 	c.rec, err = c.Service.Open(file, c.who, o)
 	return err
+}
+
+// mountNamespace returns the number of this process's mount namespace, 0 if it is
+// not known.
+func mountNamespace() uint64 {
+	var st unix.Stat_t
+	if unix.Stat("/proc/self/ns/mnt", &st) != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 // duplicate returns another descriptor of an open file.

@@ -97,6 +97,18 @@ func dial(t *testing.T, socket string, uid int) *Conn {
 	return c
 }
 
+// begin opens a recording.
+func begin(c *Conn, log *os.File, o Options) error {
+	here, err := c.Hello()
+	if err == nil && !here {
+		return errors.New("the service is in another mount namespace")
+	}
+	if err != nil {
+		return err
+	}
+	return c.Open(log, o)
+}
+
 // waiting starts a shell that waits for a line before it does anything.
 type waiting struct {
 	*exec.Cmd
@@ -196,7 +208,9 @@ func tree(t *testing.T) string {
 func wanted(dir string) []string {
 	var out []string
 	pids := 1
-	in := func(pid int, letter, path string) { out = append(out, fmt.Sprintf("%s %d %s/sub%s", letter, pid, dir, path)) }
+	in := func(pid int, letter, path string) {
+		out = append(out, fmt.Sprintf("%s %d %s/sub%s", letter, pid, dir, path))
+	}
 	run := func(name string, records func(pid int)) {
 		pids++
 		out = append(out, fmt.Sprintf("F 1 %d", pids), fmt.Sprintf("E %d /usr/bin/%s", pids, name))
@@ -244,7 +258,7 @@ func TestFollow(t *testing.T) {
 			dir := tree(t)
 			log := logIn(t, t.TempDir())
 			c := dial(t, socket, uid)
-			do(t, c.Open(log, Options{Format: format, Command: []string{"sh"}}))
+			do(t, begin(c, log, Options{Format: format, Command: []string{"sh"}}))
 			w := start(t, uint32(uid), dir, script)
 			do(t, c.Follow(w.pidfd, FollowOptions{}))
 			w.goOn()
@@ -269,7 +283,7 @@ func TestChildren(t *testing.T) {
 	dir := tree(t)
 	c := dial(t, socket, 0)
 	log := logIn(t, t.TempDir())
-	do(t, c.Open(log, Options{}))
+	do(t, begin(c, log, Options{}))
 	w := start(t, 0, dir, "echo > sub/mine; sh -c '"+script+"'; echo > sub/mine")
 	do(t, c.Follow(w.pidfd, FollowOptions{Children: true}))
 	w.goOn()
@@ -294,7 +308,7 @@ func TestNested(t *testing.T) {
 	dir := tree(t)
 	outer, inner := dial(t, socket, 0), dial(t, socket, 0)
 	logs := [2]*os.File{logIn(t, t.TempDir()), logIn(t, t.TempDir())}
-	do(t, outer.Open(logs[0], Options{}), inner.Open(logs[1], Options{}))
+	do(t, begin(outer, logs[0], Options{}), begin(inner, logs[1], Options{}))
 	w := start(t, 0, dir, `echo > sub/a
 mkfifo ready go back
 (sleep 0.01; echo > sub/b; echo $$ >ready; read x <go; echo > sub/c; echo > ready; read x <back; echo > sub/d)
@@ -352,7 +366,7 @@ func TestLeft(t *testing.T) {
 	dir := tree(t)
 	c := dial(t, socket, 0)
 	log := logIn(t, t.TempDir())
-	do(t, c.Open(log, Options{}))
+	do(t, begin(c, log, Options{}))
 	w := start(t, 0, dir, script)
 	do(t, c.Follow(w.pidfd, FollowOptions{}))
 	w.goOn()
@@ -387,7 +401,7 @@ func TestMany(t *testing.T) {
 	for i := range all {
 		o := &all[i]
 		go func() {
-			err := o.c.Open(o.log, Options{})
+			err := begin(o.c, o.log, Options{})
 			if err == nil {
 				err = o.c.Follow(o.w.pidfd, FollowOptions{})
 			}
@@ -413,7 +427,7 @@ func TestStop(t *testing.T) {
 		c, err := Dial(serve(t)) // and stays
 		do(t, err)
 		log = logIn(t, t.TempDir())
-		do(t, c.Open(log, Options{}))
+		do(t, begin(c, log, Options{}))
 		log, _ = os.Open(log.Name())
 	})
 	b, err := io.ReadAll(log)

@@ -14,6 +14,7 @@ import (
 	"fanrec/output/logfile"
 	"fanrec/service"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,15 +25,24 @@ func (j *job) service() *service.Conn {
 		return nil
 	}
 	conn, err := service.Dial(cmp.Or(j.socket, os.Getenv("FANREC_SOCKET"), service.Socket))
+	here := false
 	if err == nil {
-		return conn
+		here, err = conn.Hello()
 	}
 	switch {
-	case j.socket != "":
-		j.log.Warn().Err(err).Msg("recording without a service")
-	default:
-		j.log.Debug().Err(err).Msg("recording without a service")
+	case err == nil && here, err == nil && permitted(j.user != "") != nil:
+		return conn
+	case err == nil:
+		err = errors.New("it is in another mount namespace, where paths are others")
 	}
+	if conn != nil {
+		conn.Leave()
+	}
+	level := zerolog.DebugLevel
+	if j.socket != "" || errors.Is(err, unix.EPROTO) {
+		level = zerolog.WarnLevel
+	}
+	j.log.WithLevel(level).Err(err).Msg("recording without a service")
 	return nil
 }
 
@@ -46,7 +56,7 @@ func (j *job) through(conn *service.Conn) error {
 	o := service.Options{Format: j.format, Command: j.command.Argv, Args: j.args}
 	log := file.File
 	var relay *relay
-	if j.output == "-" || len(j.exclude) > 0 {
+	if st, err := file.Stat(); j.output == "-" || len(j.exclude) > 0 || err == nil && !st.Mode().IsRegular() {
 		if relay, log, err = j.newRelay(file); err != nil {
 			return err
 		}
@@ -55,11 +65,6 @@ func (j *job) through(conn *service.Conn) error {
 	err = conn.Open(log, o)
 	if relay != nil {
 		log.Close()
-	}
-	var told *service.Error
-	if errors.As(err, &told) && told.Errno == unix.EPROTO {
-		j.log.Warn().Err(err).Msg("recording without the service")
-		return j.alone()
 	}
 	if err != nil {
 		return fmt.Errorf("the service: %w; --no-service records without it", err)

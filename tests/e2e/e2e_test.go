@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -90,9 +92,54 @@ func needRoot(t *testing.T) {
 
 func TestScripts(t *testing.T) {
 	needRoot(t)
+	runScripts(t, "")
+}
+
+// TestScriptsByService runs them with a service, which fanrec then asks to
+// record: a log must not depend on who records.
+func TestScriptsByService(t *testing.T) {
+	needRoot(t)
+	dir, err := os.MkdirTemp("", "fanrec-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "socket")
+	service := exec.Command(filepath.Join(tools, "fanrec"), "serve", "--socket", socket)
+	service.Stderr = os.Stderr
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		service.Process.Signal(syscall.SIGTERM)
+		if err := service.Wait(); err != nil {
+			t.Errorf("the service: %v", err)
+		}
+		os.RemoveAll(dir)
+	})
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the service does not start")
+		}
+	}
+	runScripts(t, socket)
+}
+
+func runScripts(t *testing.T, socket string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                "testdata/script",
-		Setup:              setup,
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("FANREC_SOCKET", filepath.Join(env.WorkDir, "none"))
+			if socket != "" {
+				env.Setenv("FANREC_SOCKET", socket)
+			}
+			return setup(env)
+		},
 		Cmds:               commands,
 		Condition:          condition,
 		RequireUniqueNames: true,
