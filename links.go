@@ -2,6 +2,7 @@ package fanrec
 
 import (
 	"bytes"
+	"slices"
 
 	"fanrec/ebpf"
 )
@@ -31,7 +32,7 @@ func (j *joiner) askLeads(c *call) bool {
 		if len(dir) == 0 {
 			continue // it is the base
 		}
-		path, ok := j.appendFile(j.path[2][:0], base)
+		path, ok := j.appendNow(j.path[2][:0], base)
 		j.path[2] = path
 		if !ok {
 			continue
@@ -47,4 +48,39 @@ func (j *joiner) askLeads(c *call) bool {
 		}
 	}
 	return found
+}
+
+// appendNow appends the path that a directory has by all that is known of it,
+// what is pending included: the file system is asked for how things are now.
+func (j *joiner) appendNow(dst []byte, base *file) ([]byte, bool) {
+	dir := base.self
+	if dir.FS == 0 || j.walked(base, dir) {
+		return j.appendFile(dst, base)
+	}
+	var names [][]byte
+	for range maxClimb {
+		if i, ok := j.moved[dir]; ok {
+			e := &j.now.events[i]
+			names, dir = append(names, j.now.get(e.to)), e.newDir
+			continue
+		}
+		if i, ok := j.born[dir]; ok {
+			e := &j.now.events[i]
+			names, dir = append(names, j.now.get(e.name)), e.dir
+			continue
+		}
+		parent, name, ok := j.graph.Where(dir)
+		if !ok {
+			break // a root, or not known
+		}
+		names, dir = append(names, []byte(name)), parent
+	}
+	dst, ok := j.appendDir(dst, dir)
+	for _, name := range slices.Backward(names) {
+		if len(dst) == 0 || dst[len(dst)-1] != '/' {
+			dst = append(dst, '/')
+		}
+		dst = append(dst, name...)
+	}
+	return dst, ok
 }

@@ -284,7 +284,7 @@ func (j *joiner) opens(c *call, e *event) bool {
 	if c.op != ebpf.OpOpen {
 		return true
 	}
-	path, ok := j.appendFile(j.path[2][:0], &c.file[1])
+	path, ok := j.appendNow(j.path[2][:0], &c.file[1])
 	j.path[2] = path
 	if !ok {
 		return false
