@@ -120,7 +120,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec convert | deps | doctor | version | man | completion
+       fanrec convert | deps | doctor | meta | version | man | completion
 "fanrec --help" tells more.
 `
 
@@ -223,7 +223,21 @@ func permitted(asUser bool) error {
 	return nil
 }
 
+// record records a command into a log.
 func record(f *recordFlags, argv []string) error {
+	return recordTo(f, argv, func(as *syscall.Credential) (*logFile, output.Writer, error) {
+		file, err := openLog(f.output, as)
+		if err != nil {
+			return nil, nil, err
+		}
+		writer, err := newWriter(f.format, file)
+		return file, writer, err
+	})
+}
+
+// recordTo records a command into what open returns, which may belong to the user
+// that the command runs as.
+func recordTo(f *recordFlags, argv []string, open func(as *syscall.Credential) (*logFile, output.Writer, error)) error {
 	log, err := newLog(f)
 	if err != nil {
 		return err
@@ -267,17 +281,13 @@ func record(f *recordFlags, argv []string) error {
 	runtime.GOMAXPROCS(1)
 	time.AfterFunc(time.Second, func() { debug.SetGCPercent(gc) })
 
-	file, err := openLog(f.output, command.As)
+	file, writer, err := open(command.As)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	if err := rec.IgnoreWrites(int(file.Fd())); err != nil {
 		log.Debug().Err(err).Msg("the log's own writes may be recorded")
-	}
-	writer, err := newWriter(f.format, file)
-	if err != nil {
-		return err
 	}
 	signals := catch()
 	begin := time.Now()
