@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"fanrec/output"
@@ -14,7 +15,7 @@ import (
 )
 
 func newMeta() *cobra.Command {
-	var user string
+	f := recordFlags{output: "-", format: "filemon", args: true, quiet: true, logLevel: "warn"}
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "meta [flags] -- bmake [arguments]",
@@ -40,17 +41,19 @@ and the exit status is 125. Otherwise it is bmake's.`,
 			if cmd.ArgsLenAtDash() != 0 || len(args) == 0 {
 				return errors.New("want -- and a command; try fanrec meta --help")
 			}
-			return recordMeta(args, user, quiet)
+			return recordMeta(&f, args, quiet)
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&user, "user", "", "run the command as user `NAME`")
+	fl.StringVar(&f.user, "user", "", "run the command as user `NAME`")
 	fl.BoolVarP(&quiet, "quiet", "q", false, "print nothing but errors")
+	fl.IntVar(&f.callRing, "call-ring", 0, "bytes of the ring of call records, a power of two")
+	fl.MarkHidden("call-ring")
 	return cmd
 }
 
 // recordMeta records a make and completes the .meta files that it made.
-func recordMeta(argv []string, user string, quiet bool) error {
+func recordMeta(f *recordFlags, argv []string, quiet bool) error {
 	spool, err := os.CreateTemp("", "fanrec-")
 	if err != nil {
 		return err
@@ -61,30 +64,60 @@ func recordMeta(argv []string, user string, quiet bool) error {
 	}
 	recording := meta.NewRecording(spool)
 	var as *syscall.Credential
-	f := recordFlags{output: "-", format: "filemon", args: true, quiet: true, logLevel: "warn", user: user}
-	status := recordTo(&f, argv, func(user *syscall.Credential) (*logFile, output.Writer, error) {
+	status := recordTo(f, argv, func(user *syscall.Credential) (*logFile, output.Writer, error) {
 		as = user
 		fd, err := unix.FcntlInt(spool.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the recording closes its own
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("keep the records of the jobs: %w", err)
 		}
 		return &logFile{File: os.NewFile(uintptr(fd), spool.Name())}, recording, nil
 	})
 	if !recording.Begun() {
 		return status
 	}
-	res, err := recording.Sections(func(path string) (*os.File, error) { return openMeta(path, as) })
+	open := func(path string) (*os.File, error) { return openMeta(path, as) }
+	res, err := recording.Sections(open)
 	for _, job := range res.Cut {
-		fmt.Fprintf(os.Stderr, "fanrec: %s: %s; bmake will make it again\n", job.Path, job.Cut)
+		fmt.Fprintf(os.Stderr, "fanrec: %s: %s; bmake will make its target again\n", job.Path, job.Cut)
 	}
-	var e exitStatus
+	if len(recording.Incomplete()) > 0 {
+		n := res.Written
+		for _, dir := range objectDirs(res.Dirs) {
+			more, uerr := recording.Unknown(dir, open)
+			n, err = n+more, errors.Join(err, uerr)
+		}
+		fmt.Fprintf(os.Stderr, "fanrec: bmake will make the targets of %s again\n", metaFiles(n))
+	} else if !quiet {
+		fmt.Fprintf(os.Stderr, "fanrec: records for %s\n", metaFiles(res.Written))
+	}
 	if err != nil {
 		return err
 	}
-	if !quiet && !errors.As(status, &e) {
-		fmt.Fprintf(os.Stderr, "fanrec: %d .meta files have their records\n", res.Written)
-	}
 	return status
+}
+
+func metaFiles(n int) string {
+	if n == 1 {
+		return "1 .meta file"
+	}
+	return fmt.Sprintf("%d .meta files", n)
+}
+
+// objectDirs returns where a make that nobody saw may have made .meta files: beside
+// those that are known, below the directory that it was started in, and where it has
+// the object directories of that.
+func objectDirs(known []string) []string {
+	dirs := known
+	if wd, err := os.Getwd(); err == nil {
+		dirs = append(dirs, wd, "/usr/obj"+wd)
+		if prefix := os.Getenv("MAKEOBJDIRPREFIX"); prefix != "" {
+			dirs = append(dirs, prefix+wd)
+		}
+	}
+	if dir := os.Getenv("MAKEOBJDIR"); filepath.IsAbs(dir) {
+		dirs = append(dirs, dir)
+	}
+	return dirs
 }
 
 // openMeta opens a .meta file with the rights of the user that make ran as: a

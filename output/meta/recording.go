@@ -8,7 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"fanrec/output"
 )
@@ -21,8 +24,7 @@ type Recording struct {
 	w       *bufio.Writer
 	lines   *output.Filemon
 	b       []byte
-	notes   []string
-	begun   bool
+	header  *output.Header
 	trailer *output.Trailer
 }
 
@@ -33,7 +35,7 @@ func NewRecording(spool io.ReadWriteSeeker) *Recording {
 
 // Begin implements output.Writer.
 func (r *Recording) Begin(h *output.Header) error {
-	r.notes, r.begun = h.Notes, true
+	r.header = h
 	return nil
 }
 
@@ -69,10 +71,10 @@ func (r *Recording) End(t *output.Trailer) error {
 }
 
 // Begun tells whether a command was recorded.
-func (r *Recording) Begun() bool { return r.begun }
+func (r *Recording) Begun() bool { return r.header != nil }
 
-// incomplete says what is missing of the recording.
-func (r *Recording) incomplete() []string {
+// Incomplete says what is missing of the recording; nothing, if all is there.
+func (r *Recording) Incomplete() []string {
 	if r.trailer == nil {
 		return []string{"the recording was not kept to its end"}
 	}
@@ -81,8 +83,9 @@ func (r *Recording) incomplete() []string {
 
 // Result says what Sections did.
 type Result struct {
-	Written int    // sections
-	Cut     []*Job // of them those of jobs that are not done
+	Written int      // sections
+	Cut     []*Job   // of them those of jobs that are not done
+	Dirs    []string // that they are in
 }
 
 // Sections writes the sections of the .meta files that were made in the recording,
@@ -90,12 +93,13 @@ type Result struct {
 // over. If the recording is incomplete, the sections have nothing but that. An
 // error about one file does not keep others from having theirs.
 func (r *Recording) Sections(open func(path string) (*os.File, error)) (Result, error) {
-	w := sections{notes: r.notes, open: open, heads: map[string]*Head{}}
+	w := sections{notes: r.header.Notes, open: open, heads: map[string]*Head{}}
 	for _, job := range r.jobs.Assign(w.head) {
 		w.left = append(w.left, job)
+		w.result.Dirs = append(w.result.Dirs, filepath.Dir(job.Path))
 		job.wanted = true
 	}
-	lost := r.incomplete()
+	lost := r.Incomplete()
 	if len(lost) == 0 {
 		if err := r.replay(&w); err != nil {
 			lost = []string{fmt.Sprintf("the records of the jobs could not be read back: %v", err)}
@@ -107,7 +111,30 @@ func (r *Recording) Sections(open func(path string) (*os.File, error)) (Result, 
 			w.end(job, lost)
 		}
 	}
+	slices.Sort(w.result.Dirs)
+	w.result.Dirs = slices.Compact(w.result.Dirs)
 	return w.result, errors.Join(w.errs...)
+}
+
+// Unknown marks the .meta files below a directory that were made in the recording
+// and have no section, as those of an incomplete one, of which nobody knows who made
+// them. It returns how many there are.
+func (r *Recording) Unknown(dir string, open func(path string) (*os.File, error)) (int, error) {
+	w := sections{notes: r.header.Notes, open: open, heads: map[string]*Head{}}
+	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, ".meta") {
+			return nil
+		}
+		// File systems have a clock of their own, which is a little behind.
+		if st, err := d.Info(); err != nil || st.ModTime().Before(time.Unix(0, r.header.Start).Add(-time.Second)) {
+			return nil
+		}
+		if h := w.head(path); h != nil && !h.Section {
+			w.end(&Job{Path: path, Make: r.header.Target, Start: r.header.Start, Stop: r.header.Start}, r.Incomplete())
+		}
+		return nil
+	})
+	return w.result.Written, errors.Join(w.errs...)
 }
 
 // replay reads the spool, and gives each job what is of it, to the end of its last
