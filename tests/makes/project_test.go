@@ -235,7 +235,7 @@ var ignored = []string{"/dev/", "/etc/", "/proc/", "/tmp/", "/var/run/", "/var/t
 // buildDir makes a directory that bmake looks at.
 func buildDir(t *testing.T) string {
 	t.Helper()
-	for _, base := range []string{os.Getenv("HOME"), "/var/lib", "/opt", "/usr/local"} {
+	for _, base := range []string{"/var/lib", "/opt", "/usr/local", os.Getenv("HOME")} {
 		base, err := filepath.EvalSymlinks(base)
 		if err != nil || slices.ContainsFunc(ignored, func(p string) bool { return strings.HasPrefix(base+"/", p) }) {
 			continue
