@@ -97,7 +97,10 @@ func recordMeta(f *recordFlags, argv []string, quiet bool) error {
 }
 
 func metaFiles(n int) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return "no .meta file: none was made"
+	case 1:
 		return "1 .meta file"
 	}
 	return fmt.Sprintf("%d .meta files", n)

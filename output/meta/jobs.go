@@ -19,7 +19,7 @@ import (
 type Jobs struct {
 	processes map[uint32]*process // that live
 	groups    []group             // [0] is whoever belongs to no make
-	makes     []*[]step
+	makes     []*maker
 	last      map[string]*Job // the last one that a .meta was opened for
 }
 
@@ -31,6 +31,8 @@ type Job struct {
 	Stop  int64  // when the last of its commands ended
 	// Cut says why the job is not done, or why it is not known to be; else it is empty.
 	Cut string
+	// Open: make goes on, and may write to the .meta.
+	Open bool
 
 	groups  int // that are its commands, and have not ended when the records are read back
 	wanted  bool
@@ -40,8 +42,15 @@ type Job struct {
 // process is one that lives.
 type process struct {
 	group int
-	root  bool    // make's own child, with which its group began
-	steps *[]step // what it did as a make; nil if it did not
+	root  bool   // make's own child, with which its group began
+	maker *maker // what it did as a make; nil if it did not
+	temp  string // a file that may be a script, until it forks
+}
+
+// maker is a process that does what a make does.
+type maker struct {
+	steps []step
+	ended bool
 }
 
 // group is a child of a make and its descendants, but for what an inner make
@@ -85,7 +94,8 @@ func (j *Jobs) Add(r *output.Record) (in int, end bool) {
 	switch r.Kind {
 	case output.Fork:
 		child := &process{group: p.group}
-		if p.steps != nil {
+		p.temp = ""
+		if p.maker != nil {
 			j.groups = append(j.groups, group{parent: p.group})
 			child.group, child.root = len(j.groups)-1, true
 			p.step(j, step{kind: forked, group: child.group})
@@ -102,12 +112,22 @@ func (j *Jobs) Add(r *output.Record) (in int, end bool) {
 			j.last[job.Path] = job
 			p.step(j, step{kind: opened, job: job})
 		case r.Op == output.Create && isScript(name):
+			p.temp = string(r.Path)
+		}
+	case output.Delete:
+		// What a later make asks for in many words is in such a file, too, but that is
+		// there until it was read.
+		if p.temp != "" && string(r.Path) == p.temp {
+			p.temp = ""
 			p.step(j, step{kind: script})
 		}
 	case output.Exit:
 		if end = p.root; end {
 			g := &j.groups[p.group]
 			g.ended, g.code, g.signal, g.stop = true, r.Code, r.Signal, r.Time
+		}
+		if p.maker != nil {
+			p.maker.ended = true
 		}
 		delete(j.processes, r.PID)
 	}
@@ -121,12 +141,13 @@ func isScript(name string) bool {
 
 // step appends what a make did. A script says the same as two.
 func (p *process) step(j *Jobs, s step) {
-	if p.steps == nil {
-		p.steps = new([]step)
-		j.makes = append(j.makes, p.steps)
+	if p.maker == nil {
+		p.maker = &maker{}
+		j.makes = append(j.makes, p.maker)
 	}
-	if n := len(*p.steps); s.kind != script || n == 0 || (*p.steps)[n-1].kind != script {
-		*p.steps = append(*p.steps, s)
+	m := p.maker
+	if n := len(m.steps); s.kind != script || n == 0 || m.steps[n-1].kind != script {
+		m.steps = append(m.steps, s)
 	}
 }
 
@@ -136,9 +157,9 @@ func (p *process) step(j *Jobs, s step) {
 // that is the last: the file has what that one wrote.
 func (j *Jobs) Assign(head func(path string) *Head) []*Job {
 	var jobs []*Job
-	for _, steps := range j.makes {
+	for _, m := range j.makes {
 		var a assignment
-		for _, s := range *steps {
+		for _, s := range m.steps {
 			switch s.kind {
 			case script:
 				a.close()
@@ -153,6 +174,7 @@ func (j *Jobs) Assign(head func(path string) *Head) []*Job {
 				}
 				last := j.last[s.job.Path] == s.job
 				a.job, a.commands, a.known = s.job, h.Commands, last
+				s.job.Open = !m.ended
 				if last && !h.Section {
 					jobs = append(jobs, s.job)
 				}
@@ -244,6 +266,8 @@ func (a *assignment) failed() bool {
 func (a *assignment) close() {
 	if job, g := a.job, a.last; job != nil {
 		switch {
+		case job.Open:
+			job.Cut = "make has not ended"
 		case g == nil && len(a.commands) > 0:
 			job.Cut = "make did not run the commands"
 		case g == nil:

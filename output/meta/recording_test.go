@@ -81,22 +81,22 @@ func TestRecording(t *testing.T) {
 			"x: E11 R/a F12 R/b X12 X11",
 		},
 		"two at once": {
-			"10 W+ /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n10 W+ /tmp/makeBBBBBB\n10 W+ $D/y.meta\n10 F 12\n12 E sh\n11 E sh\n12 R /y\n11 R /x\n11 X 0\n12 R /y2\n12 X 0\n",
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n10 W+ /tmp/makeBBBBBB\n10 D /tmp/makeBBBBBB\n10 W+ $D/y.meta\n10 F 12\n12 E sh\n11 E sh\n12 R /y\n11 R /x\n11 X 0\n12 R /y2\n12 X 0\n",
 			map[string][]string{"x": {"c"}, "y": {"c"}},
 			"x: E11 R/x X11; y: E12 R/y R/y2 X12",
 		},
 		"what make asks for a variable, with -j": {
-			"10 W+ /tmp/makeAAAAAA\n10 W+ $D/x.meta\n" + query + "10 F 11\n11 E sh|-e\n11 F 12\n12 E sh|-c|uname\n12 X 0\n11 X 0\n" + query,
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 W+ $D/x.meta\n" + query + "10 F 11\n11 E sh|-e\n11 F 12\n12 E sh|-c|uname\n12 X 0\n11 X 0\n" + query,
 			map[string][]string{"x": {"uname"}},
 			"x: E11 F12 E12 X12 X11",
 		},
 		"targets without .meta, with -j": {
-			"10 W+ /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n11 E sh\n11 X 0\n10 W+ /tmp/makeBBBBBB\n10 F 12\n12 E sh\n12 R /other\n12 X 0\n",
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n11 E sh\n11 X 0\n10 W+ /tmp/makeBBBBBB\n10 D /tmp/makeBBBBBB\n10 F 12\n12 E sh\n12 R /other\n12 X 0\n",
 			map[string][]string{"x": {"c"}},
 			"x: E11 X11",
 		},
 		"no command to run, with -j": {
-			"10 W+ /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 W+ /tmp/makeBBBBBB\n10 F 12\n12 E sh\n12 R /other\n12 X 0\n",
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 W+ /tmp/makeBBBBBB\n10 D /tmp/makeBBBBBB\n10 F 12\n12 E sh\n12 R /other\n12 X 0\n",
 			map[string][]string{"x": {"@", "", "..."}},
 			"x:",
 		},
@@ -131,15 +131,20 @@ func TestRecording(t *testing.T) {
 			"x: X11",
 		},
 		"an inner make has its own": {
-			"10 W+ /tmp/makeAAAAAA\n10 W+ $D/out.meta\n10 F 11\n11 E sh\n11 F 12\n12 E bmake|-C|sub\n12 R $D/in.meta\n12 W $D/in.meta\n12 F 13\n13 E cat|/i\n13 R /i\n13 X 0\n" +
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 W+ $D/out.meta\n10 F 11\n11 E sh\n11 F 12\n12 E bmake|-C|sub\n12 R $D/in.meta\n12 W $D/in.meta\n12 F 13\n13 E cat|/i\n13 R /i\n13 X 0\n" +
 				"12 F 14\n14 E sh|-c|uname\n14 R /asked\n14 X 0\n12 X 0\n11 R /o\n11 X 0\n",
 			map[string][]string{"out": {"bmake -C sub"}, "in": {"cat /i"}},
 			"in: E13 R/i X13; out: E11 F12 E12 R/in.meta W/in.meta F13 F14 E14 R/asked X14 X12 R/o X11",
 		},
 		"others write .meta files, too": {
-			"10 W+ /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n11 E import\n11 W+ $D/asset.meta\n11 F 12\n12 E sh\n12 R /a\n12 X 0\n11 X 0\n",
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n11 E import\n11 W+ $D/asset.meta\n11 F 12\n12 E sh\n12 R /a\n12 X 0\n11 X 0\n",
 			map[string][]string{"x": {"c"}},
 			"x: E11 W/asset.meta F12 E12 R/a X12 X11",
+		},
+		"what make asks in so many words that they are in a file": {
+			"10 W+ $D/x.meta\n10 W+ /tmp/makeAAAAAA\n10 F 20\n20 E sh|-c|. /tmp/makeAAAAAA\n20 X 0\n10 D /tmp/makeAAAAAA\n10 F 11\n11 E cat|/a\n11 X 0\n10 F 12\n12 E cat|/b\n12 X 0\n",
+			map[string][]string{"x": {"cat /a", "cat /b"}},
+			"x: E11 X11 E12 X12",
 		},
 		"made twice, the last one counts": {
 			"10 W+ $D/x.meta\n10 F 11\n11 E cat|/a\n11 R /a\n11 X 0\n10 X 0\n20 W $D/x.meta\n20 F 21\n21 E cat|/b\n21 R /b\n21 X 0\n20 X 0\n",
@@ -162,7 +167,7 @@ func TestRecording(t *testing.T) {
 			"x: E11 R/a X11 the command was killed by signal 9",
 		},
 		"not at its end": {
-			"10 W+ /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n11 E sh\n11 R /a\n10 X 2\n",
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 W+ $D/x.meta\n10 F 11\n11 E sh\n11 R /a\n10 X 2\n",
 			map[string][]string{"x": {"cat /a"}},
 			"x: E11 R/a the commands have not ended",
 		},
@@ -219,7 +224,8 @@ func write(t *testing.T, path, text string) {
 
 func openFile(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR, 0) }
 
-// recorded is a recording of a stream, for a reason or more not complete.
+// recorded is a recording of a stream, at the end of which process 10 ends if it has
+// not, for a reason or more not complete.
 func recorded(t *testing.T, stream string, incomplete ...string) *Recording {
 	t.Helper()
 	spool, err := os.CreateTemp(t.TempDir(), "spool")
@@ -229,6 +235,9 @@ func recorded(t *testing.T, stream string, incomplete ...string) *Recording {
 	t.Cleanup(func() { spool.Close() })
 	r := NewRecording(spool)
 	errs := []error{r.Begin(&output.Header{Target: 10, Start: 1e9})}
+	if !strings.Contains(stream, "10 X") {
+		stream += "10 X 0\n"
+	}
 	for line := range strings.Lines(stream) {
 		errs = append(errs, r.Write(record(t, strings.TrimSuffix(line, "\n"), "")), r.Flush())
 	}
@@ -361,6 +370,21 @@ func TestUnwritable(t *testing.T) {
 	}
 	if records, why := sectionOf(t, dir+"/y.meta"); records != " E11 R/a X11" || why != "" {
 		t.Errorf("%q, %q", records, why)
+	}
+}
+
+// TestOpen: a make that goes on after the recording may still write to its .meta: what
+// says that it is not whole stands where that does not come.
+func TestOpen(t *testing.T) {
+	path := t.TempDir() + "/x.meta"
+	write(t, path, made(path, "cat /a"))
+	stream := strings.ReplaceAll(single, "$D/x.meta", path)
+	res, err := recorded(t, strings.ReplaceAll(stream, "10 ", "20 ")).Sections(openFile) // 10 is another, then
+	if err != nil || len(res.Cut) != 1 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if b, _ := os.ReadFile(path); !strings.HasPrefix(string(b), "-- filemon\nR 1\n") {
+		t.Errorf("it looks whole:\n%s", b)
 	}
 }
 

@@ -16,7 +16,7 @@ type section struct {
 	f    *os.File
 	w    *bufio.Writer
 	log  *output.Filemon
-	stop int64
+	job  *Job
 	size int64     // of the file before
 	at   int64     // of the log in the file
 	time time.Time // of its last change before
@@ -31,7 +31,7 @@ const unfinished = "R 1\n"
 // newSection begins the section of a job at the end of its .meta file, which was
 // opened for reading and writing, or not. What goes wrong, close tells.
 func newSection(f *os.File, err error, job *Job, notes []string) *section {
-	s := &section{f: f, w: bufio.NewWriter(f), stop: job.Stop, err: err}
+	s := &section{f: f, w: bufio.NewWriter(f), job: job, err: err}
 	s.log = output.NewFilemon(s, 5)
 	var end [1]byte
 	if err == nil {
@@ -81,18 +81,18 @@ func (s *section) Write(text []byte) (int, error) {
 
 // close ends the log, as an incomplete one if there are reasons, and closes the
 // file, whose time stays what it was: others may depend on it. If the log cannot
-// be written, the file is spoilt.
+// be written, or make may write over it, the file is spoilt.
 func (s *section) close(incomplete ...string) error {
 	if s.f == nil {
 		return s.err
 	}
-	s.keep(s.log.End(&output.Trailer{Stop: s.stop, Incomplete: incomplete}))
+	s.keep(s.log.End(&output.Trailer{Stop: s.job.Stop, Incomplete: incomplete}))
 	s.keep(s.w.Flush())
 	if s.err == nil {
 		_, s.err = s.f.WriteAt(s.head, s.at)
 	}
 	err := s.err
-	if err != nil {
+	if err != nil || s.job.Open {
 		err = errors.Join(err, spoil(s.f, s.size))
 	}
 	self := fmt.Sprintf("/proc/self/fd/%d", s.f.Fd()) // whatever its name leads to now
