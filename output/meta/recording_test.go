@@ -16,7 +16,8 @@ import (
 )
 
 // record reads a record: process, letter, path. A path after W+ is of a file that
-// was made. Behind E come the arguments, between bars. $D is the directory.
+// was made. Behind E come the arguments, between bars; LINES is one of two lines. $D is
+// the directory.
 func record(t *testing.T, line, dir string) *output.Record {
 	t.Helper()
 	pid, rest, _ := strings.Cut(line, " ")
@@ -36,6 +37,9 @@ func record(t *testing.T, line, dir string) *output.Record {
 		r.Kind, r.Child = output.Fork, uint32(child)
 	case "E":
 		argv := strings.Split(rest, "|")
+		for i, arg := range argv {
+			argv[i] = strings.ReplaceAll(arg, "LINES", "first;\nlast >x")
+		}
 		r.Kind, r.Path, r.Args = output.Exec, []byte("/bin/"+filepath.Base(argv[0])), []byte(strings.Join(argv, "\x00")+"\x00")
 	case "X":
 		code, signal, _ := strings.Cut(rest, " ")
@@ -114,6 +118,23 @@ func TestRecording(t *testing.T) {
 			"10 W $D/x.meta\n" + query + "10 F 11\n11 E echo|12:31\n11 X 0\n10 F 12\n12 E cat|/b\n12 R /b\n12 X 0\n10 F 13\n13 E cat|/n\n13 X 0\n",
 			map[string][]string{"x": {"echo 12:30", "cat /b"}},
 			"x: E11 X11 E12 R/b X12",
+		},
+		"a command for a shell that expands to something else each time": {
+			"10 W $D/x.meta\n" + query + "10 F 11\n11 E /bin/sh|-c|echo 12:31 >x\n11 X 0\n",
+			map[string][]string{"x": {"echo 12:30 >x"}},
+			"x: E11 X11",
+		},
+		// Only the texts tell that the failures were ignored.
+		"commands of several lines, and longer than what is recorded, of .IGNORE": {
+			"10 W $D/x.meta\n10 F 11\n11 E false\n11 X 1\n10 F 12\n12 E /bin/sh|-c|LINES\n12 X 1\n10 F 13\n13 E cc|" + strings.Repeat("long ", 1000) +
+				"\n13 X 0\n10 F 14\n14 E cat|/n\n14 X 0\n",
+			map[string][]string{"x": {"false", "first;\nlast >x", "cc " + strings.Repeat("long ", 2000)}},
+			"x: E11 X11 E12 X12 E13 X13",
+		},
+		"without -j at the end of a make with -j": {
+			"10 W+ /tmp/makeAAAAAA\n10 D /tmp/makeAAAAAA\n10 F 12\n12 E sh\n12 X 0\n10 W $D/x.meta\n10 F 13\n13 E cat|/a\n13 X 0\n10 F 14\n14 E cat|/b\n14 X 0\n",
+			map[string][]string{"x": {"cat /a", "cat /b"}},
+			"x: E13 X13 E14 X14",
 		},
 		"a command that fails, and others that make goes on with": {
 			"10 W $D/x.meta\n10 F 11\n11 E false\n11 X 1\n10 F 12\n12 E cat|/n\n12 X 0\n",
