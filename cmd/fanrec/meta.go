@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"fanrec/output"
@@ -108,7 +110,7 @@ func metaFiles(n int) string {
 
 // objectDirs returns where a make that nobody saw may have made .meta files: beside
 // those that are known, below the directory that it was started in, and where it has
-// the object directories of that.
+// the object directories of that. None is below another.
 func objectDirs(known []string) []string {
 	dirs := known
 	if wd, err := os.Getwd(); err == nil {
@@ -120,7 +122,14 @@ func objectDirs(known []string) []string {
 	if dir := os.Getenv("MAKEOBJDIR"); filepath.IsAbs(dir) {
 		dirs = append(dirs, dir)
 	}
-	return dirs
+	slices.Sort(dirs)
+	var tops []string
+	for _, dir := range dirs {
+		if n := len(tops); n == 0 || !strings.HasPrefix(dir+"/", strings.TrimSuffix(tops[n-1], "/")+"/") {
+			tops = append(tops, dir)
+		}
+	}
+	return tops
 }
 
 // openMeta opens a .meta file with the rights of the user that make ran as: a

@@ -28,7 +28,11 @@ type maker struct {
 func makers() []maker {
 	bmake := func(name string, flags ...string) maker {
 		return maker{
-			name: name, needs: []string{"bmake"}, describe: writeBmake, known: readMeta, commands: true, check: meta2deps,
+			name: name, needs: []string{"bmake"}, describe: writeBmake, known: readMeta, commands: true,
+			check: func(p *project) {
+				meta2deps(p)
+				disjoint(p)
+			},
 			build: func(p *project) []string {
 				return append([]string{fanrec, "meta", "-q", "--", "bmake", "-C", p.path("obj"), "-f", p.path("Makefile")}, flags...)
 			},
@@ -105,6 +109,52 @@ func meta2deps(p *project) {
 	out, err := exec.Command("python3", args...).CombinedOutput()
 	if err != nil || strings.Contains(string(out), "ERROR") || !strings.Contains(string(out), "src/lib/deep") {
 		p.t.Errorf("meta2deps.py: %v\n%s", err, out)
+	}
+}
+
+// disjoint: each process is in one section, between the record of its parent and its
+// exit, but for the first of a command.
+func disjoint(p *project) {
+	in := map[string]string{}
+	for _, t := range p.targets {
+		text, err := os.ReadFile(p.path("obj/" + t.name + ".meta"))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		_, log, _ := strings.Cut(string(text), "\nV 5\n")
+		known, roots := map[string]bool{}, 0
+		for line := range strings.Lines(log) {
+			word := strings.Fields(line)
+			if word[0] == "#" {
+				continue
+			}
+			letter, pid := word[0], word[1]
+			if _, seen := known[pid]; !seen {
+				known[pid] = true
+				roots++
+			}
+			if !known[pid] {
+				p.t.Errorf("%s.meta: after its exit: %s", t.name, line)
+			}
+			if other := in[pid]; other != "" && other != t.name {
+				p.t.Errorf("process %s is in %s.meta and in %s.meta", pid, other, t.name)
+			}
+			in[pid] = t.name
+			switch letter {
+			case "F":
+				known[word[2]] = true
+			case "X":
+				known[pid] = false
+			}
+		}
+		for pid, lives := range known {
+			if lives {
+				p.t.Errorf("%s.meta: no exit of %s", t.name, pid)
+			}
+		}
+		if most := 1 + strings.Count(t.command, ";"); roots == 0 || roots > most {
+			p.t.Errorf("%s.meta: %d processes that nobody forked", t.name, roots)
+		}
 	}
 }
 

@@ -233,6 +233,13 @@ func TestLoss(t *testing.T) {
 	tr.is("incomplete", strings.Join(all, " "))
 	tr.meta(0, "-j2")
 	tr.is("made again", "")
+	// And so is what nobody recorded.
+	if err := os.Remove(tr.dir + "/t3"); err != nil {
+		t.Fatal(err)
+	}
+	tr.run(0, "bmake", "-j2")
+	tr.settle()
+	tr.is("made without fanrec", "t3")
 }
 
 // TestUser: sections are written with the rights of the user that make runs as.
