@@ -242,6 +242,30 @@ func TestLoss(t *testing.T) {
 	tr.is("made without fanrec", "t3")
 }
 
+// TestFullDisk: where there is no room for a section, the .meta is spoilt where it
+// stands, and its target made again.
+func TestFullDisk(t *testing.T) {
+	need(t, "unshare", "mount")
+	tr := newTree(t, map[string]string{
+		// More records than what is left of the last page of the .meta.
+		"Makefile":   mode + "all: full\nfull: .META\n\tcat $D/a >full; for i in 1 2 3 4 5 6 7 8; do cat $D/a; done; head -c 1048576 /dev/zero >$D/disk/rest || true\n", // never more than that, wherever it goes
+		"a":          "",
+		"disk/empty": "",
+		"run.sh": "mount -t tmpfs -o size=256k none $D/disk && cp -p $D/Makefile $D/a $D/disk && cd $D/disk\n" +
+			"status=0; $1 meta -- bmake || status=$?; echo status $status\n" +
+			"rm rest; head -n 3 full.meta; bmake -n\n",
+	})
+	if err := exec.Command("unshare", "-m", "true").Run(); err != nil {
+		t.Skip("no mount namespaces")
+	}
+	said := tr.run(0, "unshare", "-m", "sh", "-e", "run.sh", fanrec)
+	for _, want := range []string{"\nstatus 125\n", "\nfanrec: write " + tr.dir + "/disk/full.meta: ", "no space left on device", "\n-- filemon\nR 1\n", "\ncat " + tr.dir + "/a >full; for "} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+}
+
 // TestUser: sections are written with the rights of the user that make runs as.
 func TestUser(t *testing.T) {
 	tr := newTree(t, map[string]string{
