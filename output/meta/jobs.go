@@ -232,7 +232,8 @@ func (a *assignment) take(g *group) *Job {
 		case at < 0 && ask:
 			return nil
 		case at < 0 && a.failed():
-			a.close()
+			a.close() // with .IGNORE it is the next command, else that of another target
+			job.Cut = "a command failed, and whose the next one was cannot be told"
 			return nil
 		case at < 0:
 			at = a.at // it was expanded twice, for the .meta and to be run, and not to the same

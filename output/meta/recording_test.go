@@ -139,7 +139,12 @@ func TestRecording(t *testing.T) {
 		"a command that fails, and others that make goes on with": {
 			"10 W $D/x.meta\n10 F 11\n11 E false\n11 X 1\n10 F 12\n12 E cat|/n\n12 X 0\n",
 			map[string][]string{"x": {"false", "touch x"}},
-			"x: E11 X11",
+			"x: E11 X11 a command failed, and whose the next one was cannot be told",
+		},
+		"a command that fails, and another target": {
+			"10 W $D/x.meta\n10 F 11\n11 E false\n11 X 1\n10 W $D/y.meta\n10 F 12\n12 E touch|y\n12 X 0\n",
+			map[string][]string{"x": {"false", "touch x"}, "y": {"touch y"}},
+			"x: E11 X11; y: E12 X12",
 		},
 		"a command that may fail": {
 			"10 W $D/x.meta\n10 F 11\n11 E false\n11 X 1\n10 F 12\n12 E date|2\n12 X 0\n",
