@@ -130,7 +130,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec convert | deps | doctor | serve | version | man | completion
+       fanrec convert | deps | doctor | meta | serve | version | man | completion
 "fanrec --help" tells more.
 `
 
@@ -223,9 +223,21 @@ type job struct {
 	command *fanrec.Command
 	exclude exclude
 	log     zerolog.Logger
+	open    opener
+	special bool // open returns a writer that is not of the format
 }
 
+// opener opens what is recorded into, which may belong to the user that the
+// command runs as.
+type opener func(as *syscall.Credential) (*logfile.File, *logfile.Log, error)
+
+// record records a command into a log.
 func record(f *recordFlags, argv []string) error {
+	return recordTo(f, argv, nil)
+}
+
+// recordTo records a command into what open returns; nil: the log of the flags.
+func recordTo(f *recordFlags, argv []string, open opener) error {
 	log, err := newLog(f)
 	if err != nil {
 		return err
@@ -240,7 +252,10 @@ func record(f *recordFlags, argv []string) error {
 	if f.absent && f.noCalls {
 		return errors.New("--absent with --no-calls: only call records tell of what was not found; leave out one of them")
 	}
-	j := &job{recordFlags: f, command: &fanrec.Command{Argv: argv}, exclude: exclude, log: log}
+	j := &job{recordFlags: f, command: &fanrec.Command{Argv: argv}, exclude: exclude, log: log, open: open, special: open != nil}
+	if open == nil {
+		j.open = j.openLog
+	}
 	if f.user != "" {
 		if err := runAs(j.command, f.user); err != nil {
 			return err
@@ -253,6 +268,16 @@ func record(f *recordFlags, argv []string) error {
 		return j.through(conn)
 	}
 	return j.alone()
+}
+
+// openLog opens the log of the flags.
+func (j *job) openLog(as *syscall.Credential) (*logfile.File, *logfile.Log, error) {
+	file, err := openLog(j.output, as)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := logfile.New(file, j.format)
+	return file, to, err
 }
 
 // json tells whether the log has all that there is to a record.
@@ -282,17 +307,13 @@ func (j *job) alone() error {
 	runtime.GOMAXPROCS(1)
 	time.AfterFunc(time.Second, func() { debug.SetGCPercent(gc) })
 
-	file, err := openLog(j.output, j.command.As)
+	file, to, err := j.open(j.command.As)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	if err := rec.IgnoreWrites(int(file.Fd())); err != nil {
 		j.log.Debug().Err(err).Msg("the log's own writes may be recorded")
-	}
-	to, err := logfile.New(file, j.format)
-	if err != nil {
-		return err
 	}
 	signals := catch()
 	begin := time.Now()

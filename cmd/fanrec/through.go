@@ -48,7 +48,7 @@ func (j *job) service() *service.Conn {
 
 // through records by a service.
 func (j *job) through(conn *service.Conn) error {
-	file, err := openLog(j.output, j.command.As)
+	file, to, err := j.open(j.command.As)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (j *job) through(conn *service.Conn) error {
 	log := file.File
 	var relay *relay
 	if st, err := file.Stat(); j.output == "-" || len(j.exclude) > 0 || err == nil && !st.Mode().IsRegular() {
-		if relay, log, err = j.newRelay(file); err != nil {
+		if relay, log, err = j.newRelay(file, to); err != nil {
 			return err
 		}
 		o.Format = relay.format
@@ -143,14 +143,14 @@ type relay struct {
 }
 
 // newRelay returns what the service is to write to.
-func (j *job) newRelay(file *logfile.File) (*relay, *os.File, error) {
+func (j *job) newRelay(file *logfile.File, to *logfile.Log) (*relay, *os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a pipe for the log: %w", err)
 	}
 	unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, 1<<20) // fewer turns
 	re := &relay{format: j.format, done: make(chan struct{})}
-	if len(j.exclude) == 0 {
+	if len(j.exclude) == 0 && !j.special {
 		go func() {
 			defer close(re.done)
 			if _, err := io.Copy(file.File, r); err != nil {
@@ -163,7 +163,7 @@ func (j *job) newRelay(file *logfile.File) (*relay, *os.File, error) {
 	re.format = "jsonl" // which has all
 	go func() {
 		defer close(re.done)
-		if err := re.filter(j, r, file); err != nil {
+		if err := re.filter(j, r, to); err != nil {
 			re.why = append(re.why, err.Error())
 		}
 		r.Close()
@@ -172,11 +172,7 @@ func (j *job) newRelay(file *logfile.File) (*relay, *os.File, error) {
 }
 
 // filter copies a log without what is excluded.
-func (re *relay) filter(j *job, from io.Reader, file *logfile.File) error {
-	to, err := logfile.New(file, j.format)
-	if err != nil {
-		return err
-	}
+func (re *relay) filter(j *job, from io.Reader, to *logfile.Log) error {
 	in, err := output.NewReader(flushed{from, to})
 	if err != nil {
 		return fmt.Errorf("the service wrote no log: %w", err)

@@ -91,9 +91,6 @@ func (l *File) Write(p []byte) (int, error) {
 // write has failed: on a full disk that is where there is room. Without it the
 // log might end with a whole record and look like one that is complete.
 func (l *File) salvage(end []byte) error {
-	if !l.regular || l.spool != nil {
-		return nil
-	}
 	at := l.begin
 	if room := len(l.tail) - len(end); room > 0 {
 		if i := bytes.LastIndexByte(l.tail[:room], '\n'); i >= 0 {

@@ -28,6 +28,9 @@ func New(file *File, format string) (*Log, error) {
 	return &Log{file: file, format: format, w: w}, nil
 }
 
+// To returns a log for a writer of something else than lines of a file.
+func To(file *File, w output.Writer) *Log { return &Log{file: file, w: w} }
+
 func (l *Log) keep(err error) {
 	if l.err == nil {
 		l.err = err
@@ -106,6 +109,9 @@ func (l *Log) End(t *output.Trailer) error {
 		return nil
 	}
 	t.Incomplete = append(t.Incomplete, fmt.Sprintf("the log could not be written: %v", l.err))
+	if !l.file.regular || l.file.spool != nil {
+		return nil
+	}
 	var b bytes.Buffer
 	w, err := output.NewWriter(l.format, &b)
 	if err != nil {
