@@ -10,7 +10,9 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // initramfs is a tree of files that the kernel unpacks at its start.
@@ -84,6 +86,19 @@ func (r *initramfs) program(name string) error {
 		}
 	}
 	return nil
+}
+
+// build runs a command whose OUT is where the file comes from, in a directory.
+func (r *initramfs) build(dir, name, command string) error {
+	out := filepath.Join(dir, filepath.Base(name))
+	argv := strings.Fields(command)
+	argv[slices.Index(argv, "OUT")] = out
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, b)
+	}
+	return r.copy(name, out)
 }
 
 // write writes it as a cpio archive of the kind "newc". It is not compressed:
