@@ -119,7 +119,7 @@ func (c *Channel) Close() error { return c.file.Close() }
 // Serve answers requests until the context is done, which is no error, or the
 // channel ends. The device is gone when it returns, and all files are released.
 func (c *Channel) Serve(ctx context.Context, d Device) error {
-	s := &server{device: d, send: c.send, running: map[uint64]context.CancelFunc{}, files: map[uint64]File{}}
+	s := newServer(d, c.send)
 	stop := context.AfterFunc(ctx, func() { c.file.Close() })
 	err := s.serve(c.file.Read)
 	stop()
@@ -147,6 +147,10 @@ type server struct {
 	files   map[uint64]File               // by handle
 	last    uint64                        // handle
 	answers sync.WaitGroup
+}
+
+func newServer(d Device, send func([]byte) error) *server {
+	return &server{device: d, send: send, running: map[uint64]context.CancelFunc{}, files: map[uint64]File{}}
 }
 
 // serve handles packets until read fails.

@@ -48,7 +48,13 @@ const (
 	openInSize    = 8
 	releaseInSize = 24
 	ioctlInSize   = 32
+	interruptSize = 8
 )
+
+// argsSize is how many bytes of arguments are looked at.
+var argsSize = map[opcode]int{
+	opInit: initInSize, opOpen: openInSize, opRelease: releaseInSize, opIoctl: ioctlInSize, opInterrupt: interruptSize,
+}
 
 const (
 	// bufferSize is more than any request needs: the data of an ioctl are at most
@@ -96,8 +102,7 @@ func decode(packet []byte) (r request, ok bool, err error) {
 		return r, true, fmt.Errorf("request %d: says %d bytes and has %d: %w", r.op, length, len(packet), errShort)
 	}
 	args := packet[inHeaderSize:end]
-	need := map[opcode]int{opInit: initInSize, opOpen: openInSize, opRelease: releaseInSize, opIoctl: ioctlInSize, opInterrupt: 8}[r.op]
-	if len(args) < need {
+	if len(args) < argsSize[r.op] {
 		return r, true, fmt.Errorf("request %d: %d bytes of arguments: %w", r.op, len(args), errShort)
 	}
 	switch r.op {
