@@ -33,6 +33,10 @@ type Recorder interface {
 	// The log is the client's open file description, so its offset and its flags are the client's, too; it is a
 	// regular file, a pipe or a socket, and open for writing. Its header is written before Open
 	// returns. The errors are those of docs/service.md: EINVAL, EMFILE.
+	//
+	// Until Close, a log that is a regular file must end with an unfinished line. A close(2) that is not the
+	// last is not told to anybody, so the client may read the log before its end; bmake
+	// takes such a line for a reason to build again.
 	Open(log *os.File, by Client) (Recording, error)
 }
 

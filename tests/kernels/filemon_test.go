@@ -2,37 +2,49 @@ package kernels
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// deviceCommands are what is run in a machine with /dev/filemon. Each has a
-// service of its own: tests/kernels/filemon is put in front of it.
+// serve is a service for one command, tests/kernels/filemon.
+const serve = "/bin/filemon "
+
+// limited runs it as root with no other capabilities than it needs here, and those that
+// its client needs to become another user.
+const limited = "/bin/setpriv --bounding-set=-all,+sys_ptrace,+setuid,+setgid " + serve
+
+// deviceCommands are what is run in a machine with /dev/filemon.
 var deviceCommands = []struct{ name, command string }{
-	{"example", "/bin/example /tmp/log /bin/true"},
-	{"errors", "/bin/device errors"},
-	{"early", "/bin/device early"},
-	{"permissions", "/bin/device permissions"},
-	{"waiting", "/bin/device waiting"},
-	{"closing", "/bin/device closing"},
-	{"killed", "/bin/device killed"},
-	{"inherited", "/bin/device inherited"},
-	{"hundred", "/bin/device hundred"},
-	{"threads", "/bin/device threads"},
-	{"lone-threads", "/bin/device lone-threads"},
-	{"namespaces", "/bin/device namespaces"},
-	{"gone", "/bin/device gone"},
+	{"example", serve + "/bin/example /tmp/log /bin/true"},
+	{"errors", serve + "/bin/device errors"},
+	{"early", serve + "/bin/device early"},
+	{"permissions", serve + "/bin/device permissions"},
+	{"capabilities", limited + "/bin/device permissions"},
+	{"waiting", serve + "/bin/device waiting"},
+	{"closing", serve + "/bin/device closing"},
+	{"killed", serve + "/bin/device killed"},
+	{"inherited", serve + "/bin/device inherited"},
+	{"hundred", serve + "/bin/device hundred"},
+	{"threads", serve + "/bin/device threads"},
+	{"lone-threads", serve + "/bin/device lone-threads"},
+	{"namespaces", serve + "/bin/device namespaces"},
+	{"gone", serve + "/bin/device gone"},
+	{"bmake", serve + "/bin/sh /bmake.sh"},
+	{"bmake-jobs", serve + "/bin/sh /bmake.sh -j8"},
 }
 
 // deviceSuites: a kernel from before PIDFD_THREAD, and one with it.
-var deviceSuites = []string{"bookworm", "trixie"}
+var deviceSuites = []string{"bullseye", "trixie"}
 
 // refused are the cases that a kernel cannot do.
 var refused = map[string]bool{
-	"bookworm/lone-threads": true, // a thread's descriptors can be had through its process only
+	"bullseye/lone-threads": true, // a thread's descriptors can be had through its process only
+	"bookworm/lone-threads": true,
 }
 
 // TestFilemon serves /dev/filemon, with recordings that are fakes, to programs
@@ -40,7 +52,17 @@ var refused = map[string]bool{
 func TestFilemon(t *testing.T) {
 	need(t)
 	r := &initramfs{}
-	if err := r.program("true"); err != nil {
+	for _, p := range []string{"true", "sh", "cat", "grep", "tail", "mkdir", "setpriv"} {
+		if err := r.program(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// bmake with its own filemon_dev.c, which contrib/bmake/build.sh makes.
+	nobmake := r.program("../../bin/bmake-dev")
+	if nobmake != nil && !errors.Is(nobmake, fs.ErrNotExist) {
+		t.Fatal(nobmake)
+	}
+	if err := r.copy("bmake.sh", "testdata/bmake.sh"); err != nil {
 		t.Fatal(err)
 	}
 	const cc = "cc -O1 -static -pthread -Wall -Wextra -Werror -I../../contrib/include -o OUT "
@@ -56,7 +78,7 @@ func TestFilemon(t *testing.T) {
 	}
 	var list strings.Builder
 	for _, c := range deviceCommands {
-		fmt.Fprintf(&list, "%s /bin/filemon %s\n", c.name, c.command)
+		fmt.Fprintf(&list, "%s %s\n", c.name, c.command)
 	}
 	r.put("commands", []byte(list.String()))
 	for _, suite := range deviceSuites {
@@ -83,6 +105,9 @@ func TestFilemon(t *testing.T) {
 			sections := parse(string(text))
 			for _, c := range deviceCommands {
 				t.Run(c.name, func(t *testing.T) {
+					if strings.HasPrefix(c.name, "bmake") && nobmake != nil {
+						t.Skipf("%v (make bmake)", nobmake)
+					}
 					s := sections[c.name]
 					t.Logf("%.1f s: %s\n%s", s.seconds, s.how, s.text)
 					switch {
@@ -98,4 +123,3 @@ func TestFilemon(t *testing.T) {
 		})
 	}
 }
-

@@ -65,14 +65,14 @@ func (r *initramfs) copy(name, from string) error {
 // library is a line of ldd(1).
 var library = regexp.MustCompile(`(/\S+) \(0x`)
 
-// program takes a program of this machine into bin, and the libraries that it
+// program takes a program of this machine, by name or path, into bin, and the libraries that it
 // needs to where they are here.
 func (r *initramfs) program(name string) error {
 	found, err := exec.LookPath(name)
 	if err != nil {
 		return err
 	}
-	if err := r.copy("bin/"+name, found); err != nil {
+	if err := r.copy("bin/"+filepath.Base(name), found); err != nil {
 		return err
 	}
 	out, err := exec.Command("ldd", found).Output()

@@ -80,8 +80,23 @@ func (r *recorder) Open(log *os.File, by filemon.Client) (filemon.Recording, err
 	if err != nil {
 		return nil, err
 	}
-	_, err = fmt.Fprintf(log, "# filemon version 5\n# Target pid %d\nV 5\n", by.PID)
-	return &recording{r, log, name}, err
+	rec := &recording{r, log, name}
+	return rec, rec.write("# filemon version 5\n# Target pid %d\nV 5\n", by.PID)
+}
+
+// write adds to the log, and begins a line that the next text overwrites.
+func (r *recording) write(format string, a ...any) error {
+	if _, err := fmt.Fprintf(r.log, format, a...); err != nil {
+		return err
+	}
+	if _, err := r.log.Seek(0, io.SeekCurrent); err != nil {
+		return nil // a pipe
+	}
+	if _, err := r.log.WriteString("R"); err != nil {
+		return err
+	}
+	_, err := r.log.Seek(-1, io.SeekCurrent)
+	return err
 }
 
 func (r *recording) Unfollow() error {
@@ -90,7 +105,9 @@ func (r *recording) Unfollow() error {
 	for pid, by := range r.recorder.followed {
 		if by == r {
 			delete(r.recorder.followed, pid)
-			fmt.Fprintln(r.log, "# Unfollow")
+			if err := r.write("# Unfollow\n"); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -113,13 +130,14 @@ func (r *recording) Follow(pidfd int, by filemon.Client, exclusive bool) error {
 		return fmt.Errorf("process %d: %w", pid, unix.EBUSY)
 	}
 	r.recorder.followed[pid] = r
-	_, err = fmt.Fprintf(r.log, "# Follow %d\n", pid)
-	return err
+	return r.write("# Follow %d\n", pid)
 }
 
 func (r *recording) Close(why string) error {
 	r.hold("close")
-	r.Unfollow()
+	if err := r.Unfollow(); err != nil {
+		return errors.Join(err, r.log.Close())
+	}
 	if why != "" {
 		fmt.Fprintf(r.log, "# Incomplete: %s\n", why)
 		return r.log.Close()

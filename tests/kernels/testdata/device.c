@@ -127,6 +127,7 @@ holds(const char *name, const char *format, ...)
 
 #define HEADER "# filemon version 5\n# Target pid %d\nV 5\n"
 #define END "# Stop\n# Bye bye\n"
+#define UNFINISHED "R"	/* what a log that has no end ends with */
 
 /* sleeper forks a process that does nothing until it is killed. */
 static pid_t
@@ -398,7 +399,7 @@ closing(void)
 	if ((gate = open(LOG ".close", O_WRONLY | O_CLOEXEC)) < 0)
 		fatal("open " LOG ".close");
 	asleep(child, SYS_close);
-	holds(LOG, HEADER, child);
+	holds(LOG, HEADER UNFINISHED, child);
 	fcntl(said[0], F_SETFL, O_NONBLOCK);
 	if (read(said[0], &byte, 1) != -1)
 		wrong("close(2) has returned before the log was complete");
@@ -446,7 +447,7 @@ inherited(void)
 		if (flush)
 			want("FLUSH", ioctl(dev, FILEMON_FLUSH_IOCTL), 0);
 		close(dev);
-		holds(LOG, flush ? HEADER END : HEADER, getpid());
+		holds(LOG, flush ? HEADER END : HEADER UNFINISHED, getpid());
 		end(heir);
 		holds(LOG, HEADER END, getpid());
 	}
