@@ -110,7 +110,11 @@ func TestServe(t *testing.T) {
 	k.expect(`ioctl 8 "" by {4711 1000 100}`).result <- fmt.Errorf("somebody else: %w", unix.EBUSY)
 	k.answered(answer{unique: 8, errno: unix.EBUSY})
 	k.handle(releasePacket(10, 2))
-	k.expect("release, <nil>").result <- nil
+	last := k.expect("release, <nil>")
+	if len(k.answers) != 0 {
+		t.Error("close(2) does not wait for the release")
+	}
+	last.result <- nil
 	k.answered(answer{unique: 10})
 
 	// An interrupt is for one request, has no answer and does not end the wait.

@@ -170,7 +170,7 @@ succeeds(const char *what, pid_t pid)
 		wrong("%s: wait status %#x", what, status);
 }
 
-/* asleep waits until a process sleeps in a system call. */
+/* asleep waits until a child sleeps in a system call. */
 static void
 asleep(pid_t pid, long call)
 {
@@ -190,6 +190,11 @@ asleep(pid_t pid, long call)
 		fclose(f);
 		if (in == call)
 			return;
+		siginfo_t info = { 0 };
+		if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == pid) {
+			wrong("process %d has ended without a wait in system call %ld", pid, call);
+			return;
+		}
 		sched_yield();
 	}
 }
