@@ -6,8 +6,8 @@
 # between its fork and its exec: then the log is unfinished, and the target is
 # made again.
 set -eu
-mkdir "/work${1-}"
-cd "/work${1-}"
+mkdir "/build${1-}"
+cd "/build${1-}"
 targets=
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 	targets="$targets target$i"
