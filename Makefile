@@ -7,13 +7,13 @@
 # make oracle CMD='make -j2' [COPY=DIR]   compare a recording with strace
 # make oracle-all [RUNS=10] compare recordings of many programs with strace, into docs/oracle.md
 # make generate   make the BPF objects again (needs clang)
-# make install    binary, manual page, completions below PREFIX
+# make install    binary, manual page, completions, <filemon.h> below PREFIX
 
 GO         ?= go
 PREFIX     ?= /usr/local
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-PURE        = . ./ebpf ./fan ./output/... ./proctree ./service ./cmd/...
+PURE        = . ./ebpf ./fan ./output/... ./proctree ./service/... ./cmd/...
 
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
@@ -104,7 +104,8 @@ bench-go:
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
 FUZZERS   = fan/FuzzDecode fan/FuzzDecodeDescriptor fan/FuzzMounts ebpf/FuzzDecodeProcess ebpf/FuzzDecodeCall ebpf/FuzzRing \
-	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge service/FuzzDecode cmd/fanrec/FuzzExclude
+	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge service/FuzzDecode cmd/fanrec/FuzzExclude \
+	service/cuse/FuzzDecode
 fuzz: $(FUZZERS:%=fuzz/%)
 fuzz/%:
 	$(GO) test -run '^$$' -fuzz '^$(notdir $*)$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $(FUZZ_FLAGS) -timeout 0 ./$(patsubst %/,%,$(dir $*))
@@ -134,6 +135,8 @@ generate:
 
 install: bin/fanrec
 	install -D -m 755 bin/fanrec $(DESTDIR)$(PREFIX)/bin/fanrec
+	install -D -m 644 contrib/include/filemon.h $(DESTDIR)$(PREFIX)/include/filemon.h
+	install -D -m 644 contrib/include/dev/filemon/filemon.h $(DESTDIR)$(PREFIX)/include/dev/filemon/filemon.h
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	bin/fanrec man $(DESTDIR)$(PREFIX)/share/man/man1

@@ -10,7 +10,9 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // initramfs is a tree of files that the kernel unpacks at its start.
@@ -63,14 +65,14 @@ func (r *initramfs) copy(name, from string) error {
 // library is a line of ldd(1).
 var library = regexp.MustCompile(`(/\S+) \(0x`)
 
-// program takes a program of this machine into bin, and the libraries that it
+// program takes a program of this machine, by name or path, into bin, and the libraries that it
 // needs to where they are here.
 func (r *initramfs) program(name string) error {
 	found, err := exec.LookPath(name)
 	if err != nil {
 		return err
 	}
-	if err := r.copy("bin/"+name, found); err != nil {
+	if err := r.copy("bin/"+filepath.Base(name), found); err != nil {
 		return err
 	}
 	out, err := exec.Command("ldd", found).Output()
@@ -84,6 +86,19 @@ func (r *initramfs) program(name string) error {
 		}
 	}
 	return nil
+}
+
+// build runs a command whose OUT is where the file comes from, in a directory.
+func (r *initramfs) build(dir, name, command string) error {
+	out := filepath.Join(dir, filepath.Base(name))
+	argv := strings.Fields(command)
+	argv[slices.Index(argv, "OUT")] = out
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, b)
+	}
+	return r.copy(name, out)
 }
 
 // write writes it as a cpio archive of the kind "newc". It is not compressed:

@@ -153,13 +153,13 @@ func try(t *testing.T, suite string, base *initramfs) row {
 		}
 	}
 	initrd := filepath.Join(dir, "initrd")
-	if err := withModules(base, filepath.Join(".cache", suite, "kernel"), initrd); err != nil {
+	if err := withModules(base, filepath.Join(".cache", suite, "kernel"), initrd, "virtio_pci", "virtio_blk", "xfs", "btrfs", "overlay"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	begin := time.Now()
-	err := boot(ctx, filepath.Join(".cache", suite, "vmlinuz"), initrd, dir)
+	err := boot(ctx, filepath.Join(".cache", suite, "vmlinuz"), initrd, dir, disks)
 	results, rerr := os.ReadFile(filepath.Join(dir, "results"))
 	if err = errors.Join(err, rerr); err != nil {
 		t.Error(err)
@@ -214,13 +214,13 @@ func artifact(t *testing.T, suite, dir string) {
 	}
 }
 
-// withModules writes an initramfs that has the modules of a kernel besides.
-func withModules(base *initramfs, dir, to string) error {
+// withModules writes an initramfs that has modules of a kernel besides.
+func withModules(base *initramfs, dir, to string, names ...string) error {
 	m, err := findModules(dir)
 	if err != nil {
 		return err
 	}
-	images, err := m.load("virtio_pci", "virtio_blk", "xfs", "btrfs", "overlay")
+	images, err := m.load(names...)
 	if err != nil {
 		return err
 	}
@@ -244,29 +244,17 @@ func userland(t *testing.T) (*initramfs, error) {
 			return nil, err
 		}
 	}
-	// build runs a command whose OUT is where the file comes from.
-	build := func(name, command string) error {
-		out := filepath.Join(dir, filepath.Base(name))
-		argv := strings.Fields(command)
-		argv[slices.Index(argv, "OUT")] = out
-		cmd := exec.Command(argv[0], argv[1:]...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if b, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", cmd, err, b)
-		}
-		return r.copy(name, out)
-	}
 	var list strings.Builder
 	for _, run := range runs {
 		fmt.Fprintf(&list, "%s %s ^TestScripts$/^(%s)$\n", run.name, run.filesystem, run.scripts)
 	}
 	r.put("runs", []byte(list.String()))
 	return r, errors.Join(
-		build("init", "go build -o OUT fanrec/tests/kernels/init"),
-		build("bin/fanrec", "go build -o OUT fanrec/cmd/fanrec"),
-		build("e2e/test", "go test -c -o OUT fanrec/tests/e2e"),
-		build("act/act", "cc -O1 -pthread -o OUT ../e2e/testdata/act.c"),
-		build("act/act-static", "cc -O1 -pthread -static -o OUT ../e2e/testdata/act.c"),
+		r.build(dir, "init", "go build -o OUT fanrec/tests/kernels/init"),
+		r.build(dir, "bin/fanrec", "go build -o OUT fanrec/cmd/fanrec"),
+		r.build(dir, "e2e/test", "go test -c -o OUT fanrec/tests/e2e"),
+		r.build(dir, "act/act", "cc -O1 -pthread -o OUT ../e2e/testdata/act.c"),
+		r.build(dir, "act/act-static", "cc -O1 -pthread -static -o OUT ../e2e/testdata/act.c"),
 		r.copy("e2e/testdata", "../e2e/testdata"),
 	)
 }

@@ -1,6 +1,6 @@
 // Init is the first and only service of the machines of tests/kernels: it
-// mounts what a recording may happen on, runs the tests on each, and turns the
-// machine off. What comes of it goes to the second serial port, in sections: a
+// mounts what a recording may happen on, runs the tests on each, or the commands
+// of TestFilemon, and turns the machine off. What comes of it goes to the second serial port, in sections: a
 // line "=== begin NAME", the text, and "=== end NAME SECONDS HOW", where HOW is
 // ok or an error.
 package main
@@ -52,6 +52,9 @@ func run() error {
 		return err
 	})
 	os.Setenv("PATH", "/bin")
+	if _, err := os.Stat("/commands"); err == nil {
+		return commands(out)
+	}
 	os.Setenv("NO_COLOR", "1")
 	os.Setenv("FANREC", "/bin/fanrec")
 	os.Setenv("ACT", "/act")
@@ -82,6 +85,19 @@ func runs(out io.Writer, mounted map[string]error) error {
 		}
 		os.Setenv("TMPDIR", "/mnt/"+f[1])
 		command(out, f[0], "/e2e", "/e2e/test", "-test.v", "-test.run", f[2])
+	}
+	return nil
+}
+
+// commands runs what the lines of /commands say, instead of the tests: a name and an argument vector.
+func commands(out io.Writer) error {
+	list, err := os.ReadFile("/commands")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(list)) {
+		f := strings.Fields(line)
+		command(out, f[0], "/", f[1:]...)
 	}
 	return nil
 }

@@ -1,0 +1,2 @@
+/* Where FreeBSD has it. */
+#include "../../filemon.h"
