@@ -256,7 +256,6 @@ func (rec *Recording) flushOut() {
 // FollowOptions say how a process is followed.
 type FollowOptions struct {
 	Children  bool         // not the process, only what it forks from now on
-	Only      bool         // and nobody else any more
 	Exclusive bool         // not if another recording follows it
 	Allowed   func() error // asked when it can get no privileges any more that are not noticed
 }
@@ -280,7 +279,7 @@ func (rec *Recording) Follow(pid int, o FollowOptions) error {
 	}
 	r.requests++
 	n := r.requests
-	f := &follow{recording: rec.id, children: o.Children, only: o.Only}
+	f := &follow{recording: rec.id, children: o.Children}
 	r.join.trees.follows[n] = f
 	refuse := func(err error) error {
 		delete(r.join.trees.follows, n)
@@ -303,6 +302,10 @@ func (rec *Recording) Follow(pid int, o FollowOptions) error {
 	}
 	return nil
 }
+
+// Unfollow ends the following of all processes of the recording. What they did
+// and is not yet handed out is another's or nobody's: see Drain.
+func (rec *Recording) Unfollow() { rec.r.join.unfollow(rec.id) }
 
 // Drain calls done when all records of what was done until now are handed out.
 func (rec *Recording) Drain(done func(error)) {

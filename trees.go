@@ -26,7 +26,6 @@ type tree struct {
 type follow struct {
 	recording uint32
 	children  bool // not the process but what it forks
-	only      bool // and nobody else any more
 	found     bool // there is a record
 }
 
@@ -133,9 +132,6 @@ func (j *joiner) followed(p *process) {
 	if t == nil { // it was refused or closed meanwhile
 		j.dismiss(p.proc)
 		return
-	}
-	if f.only {
-		j.unfollow(f.recording)
 	}
 	if !t.rooted {
 		t.rooted, t.outer = true, outer[0]

@@ -123,7 +123,7 @@ func (c *Conn) Open(log *os.File, o Options) error {
 // process does next is recorded.
 func (c *Conn) Follow(pidfd int, o FollowOptions) error {
 	p := &packet{word: "follow"}
-	for key, set := range map[string]bool{"children": o.Children, "only": o.Only} {
+	for key, set := range map[string]bool{"children": o.Children} {
 		if set {
 			p.add(key, "1")
 		}

@@ -38,12 +38,14 @@ type Options struct {
 	Format  string   // of output.NewWriter; "": filemon
 	Command []string // for the header
 	Args    bool     // record the arguments of executed programs, where the format has them
+	// Unfinished: until the end, a log that is a regular file ends with an
+	// unfinished line, and its header is there at once.
+	Unfinished bool
 }
 
 // FollowOptions say how a process is followed.
 type FollowOptions struct {
 	Children  bool // not the process, only what it forks from now on
-	Only      bool // and nobody else any more
 	Exclusive bool // not if another recording follows it
 }
 
@@ -119,7 +121,23 @@ func (s *Service) Open(file *os.File, who Client, o Options) (*Recording, error)
 		r.release()
 		return nil, err
 	}
-	return r, nil
+	if o.Unfinished {
+		err = s.do(func() {
+			log.Unfinished()
+			r.begin()
+			log.Flush()
+		})
+	}
+	return r, err
+}
+
+// Unfollow ends the following of all processes of the recording, when what they
+// did is in the log.
+func (r *Recording) Unfollow() error {
+	if err := r.Drain(); err != nil {
+		return err
+	}
+	return r.s.do(r.rec.Unfollow)
 }
 
 // record is called for each record, on the recorder's goroutine.
@@ -150,22 +168,27 @@ func (r *Recording) begin() {
 // does next is recorded. Errors wrap unix.EINVAL, unix.ESRCH, unix.EPERM or
 // unix.EBUSY.
 func (r *Recording) Follow(pidfd *os.File, o FollowOptions) error {
+	return r.followFor(r.who, pidfd, o)
+}
+
+// followFor follows a process that somebody may record.
+func (r *Recording) followFor(who Client, pidfd *os.File, o FollowOptions) error {
 	pid, err := pidOf(pidfd)
 	if err != nil {
 		return err
 	}
-	if err := r.who.may(pid); err != nil {
+	if err := who.may(pid); err != nil {
 		return err
 	}
 	ferr := r.s.do(func() {
 		r.children = r.children || o.Children
 		// Asked again when it is followed: it may have gained privileges in
 		// between, or the number may be another process's.
-		err = r.rec.Follow(pid, fanrec.FollowOptions{Children: o.Children, Only: o.Only, Exclusive: o.Exclusive, Allowed: func() error {
+		err = r.rec.Follow(pid, fanrec.FollowOptions{Children: o.Children, Exclusive: o.Exclusive, Allowed: func() error {
 			if again, err := pidOf(pidfd); err != nil || again != pid {
 				return fmt.Errorf("process %d has ended: %w", pid, unix.ESRCH)
 			}
-			return r.who.may(pid)
+			return who.may(pid)
 		}})
 	})
 	if ferr != nil {

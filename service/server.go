@@ -276,7 +276,7 @@ func (c *connection) do(p *packet, files []*os.File) (out *packet, last bool, er
 		return ok, false, c.open(p, files[0])
 	case "follow":
 		var o FollowOptions
-		if err := p.flags(map[string]*bool{"children": &o.Children, "only": &o.Only}); err != nil {
+		if err := p.flags(map[string]*bool{"children": &o.Children}); err != nil {
 			return nil, false, err
 		}
 		return ok, false, c.rec.Follow(files[0], o)

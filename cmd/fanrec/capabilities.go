@@ -29,6 +29,9 @@ var userCapabilities = []capability{
 	{unix.CAP_SETGID, "CAP_SETGID", "with the groups of that user"},
 }
 
+// deviceCapabilities are what --cuse needs besides.
+var deviceCapabilities = []capability{{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "get the log of a client of /dev/filemon"}}
+
 // missingCapabilities returns the names of those that this process lacks.
 func missingCapabilities(wanted []capability) []string {
 	have, err := effective()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,10 +10,13 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"fanrec"
 	"fanrec/service"
+	"fanrec/service/cuse"
+	"fanrec/service/filemon"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -22,6 +26,7 @@ import (
 type serveFlags struct {
 	socket   string
 	mode     string
+	cuse     bool
 	verbose  bool
 	logLevel string
 }
@@ -51,6 +56,7 @@ recordings that are open then end as incomplete.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.socket, "socket", service.Socket, "listen at the Unix socket `PATH`")
 	fl.StringVar(&f.mode, "socket-mode", "0666", "who may connect, as the `MODE` of the socket")
+	fl.BoolVar(&f.cuse, "cuse", false, "also be /dev/filemon, for programs written for filemon(4); needs CAP_SYS_PTRACE and the kernel module cuse")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more (as --log-level debug)")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "`LEVEL` of messages: debug, info, warn or error")
 	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
@@ -71,6 +77,9 @@ func (f *serveFlags) run() error {
 	}
 	if err := permitted(false); err != nil {
 		return err
+	}
+	if missing := missingCapabilities(deviceCapabilities); f.cuse && len(missing) > 0 {
+		return fmt.Errorf("--cuse: no %s; run it as root", strings.Join(missing, ", "))
 	}
 	listener, err := f.listen(os.FileMode(mode))
 	if err != nil {
@@ -96,6 +105,17 @@ func (f *serveFlags) run() error {
 	}()
 	accepted := make(chan error, 1)
 	go func() { accepted <- s.Serve(listener) }()
+	device := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if f.cuse {
+		channel, err := cuse.Create("filemon", 0o666)
+		if err != nil {
+			return fmt.Errorf("--cuse: make /dev/filemon: %w; try modprobe cuse", err)
+		}
+		defer channel.Close()
+		go func() { device <- channel.Serve(ctx, filemon.New(s.Device())) }()
+	}
 	notify("READY=1")
 	var failed error
 	over := false
@@ -106,6 +126,8 @@ func (f *serveFlags) run() error {
 		failed = fmt.Errorf("the recorder failed: %w; restart the service", failed)
 	case failed = <-accepted:
 		accepted <- nil
+	case failed = <-device:
+		failed = fmt.Errorf("/dev/filemon failed: %w; restart the service", failed)
 	}
 	notify("STOPPING=1")
 	rec.Quit() // who waits is told, and what is open ends

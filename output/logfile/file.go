@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,9 +62,21 @@ func (l *File) Spool(limit int) { l.spool = newSpool(l.File, limit) }
 // Sync waits until what was written has reached the system.
 func (l *File) Sync() error {
 	if l.spool != nil {
-		return l.spool.sync()
+		return l.spool.sync(0)
 	}
 	return nil
+}
+
+// stall is how long the end of a spooled log waits though nothing is taken.
+const stall = 10 * time.Second
+
+// cut puts half a line behind what was written, where the next write goes.
+func (l *File) cut() error {
+	if !l.regular || l.append || l.spool != nil {
+		return nil
+	}
+	_, err := l.WriteAt([]byte{'R'}, l.size)
+	return err
 }
 
 // Stream returns a log that is somebody else's, too: standard output.

@@ -17,6 +17,8 @@ type Log struct {
 	head   *output.Header
 	w      output.Writer
 	err    error
+
+	unfinished bool
 }
 
 // New returns a log in a format of output.NewWriter.
@@ -62,6 +64,9 @@ func (l *Log) Flush() {
 	if l.err == nil {
 		l.keep(l.w.Flush())
 	}
+	if l.err == nil && l.unfinished {
+		l.keep(l.file.cut())
+	}
 }
 
 // Abandon ends a log that somebody else has written and will not end: it is
@@ -85,6 +90,11 @@ func Abandon(file *os.File, format string, h *output.Header, t *output.Trailer) 
 	return err
 }
 
+// Unfinished makes the log end with an unfinished line until End, if it is a
+// regular file: whoever reads it before, or after its writer was killed, is not
+// to take it for a whole one. bmake(1) does not look for the end of a log.
+func (l *Log) Unfinished() { l.unfinished = true }
+
 // Err returns why the log could not be written, nil if it could.
 func (l *Log) Err() error { return l.err }
 
@@ -99,7 +109,7 @@ func (l *Log) End(t *output.Trailer) error {
 		l.keep(l.w.End(t))
 	}
 	if l.file.spool != nil {
-		l.keep(l.file.Sync())
+		l.keep(l.file.spool.sync(stall))
 		l.file.spool.close()
 	}
 	if l.file.regular && l.err == nil {

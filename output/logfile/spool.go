@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // ErrSlow is why a log is given up whose reader, or whose file system, takes
@@ -22,6 +23,7 @@ type spool struct {
 	wait   []byte
 	busy   bool // something is being written
 	closed bool
+	turn   int // so many writes have returned
 	err    error
 }
 
@@ -65,6 +67,7 @@ func (s *spool) run() {
 		_, err := s.to.Write(p)
 		s.mu.Lock()
 		s.busy, spare = false, p
+		s.turn++
 		if cap(spare) > s.limit/8 {
 			spare = nil // what waits seldom is not worth its memory
 		}
@@ -75,12 +78,27 @@ func (s *spool) run() {
 	}
 }
 
-// sync waits until nothing waits to be written.
-func (s *spool) sync() error {
+// sync waits until nothing waits to be written. If nothing is taken for some
+// time, the log is given up; 0: never.
+func (s *spool) sync(stall time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.err == nil && (len(s.wait) > 0 || s.busy) {
+		if stall == 0 {
+			s.change.Wait()
+			continue
+		}
+		turn := s.turn
+		timer := time.AfterFunc(stall, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.turn == turn && s.err == nil {
+				s.err, s.wait = ErrSlow, nil
+			}
+			s.change.Broadcast()
+		})
 		s.change.Wait()
+		timer.Stop()
 	}
 	return s.err
 }
