@@ -21,11 +21,20 @@ type maker struct {
 	known func(p *project, t *target) []string
 	// commands: a target is made again when its command is another one.
 	commands bool
+	// served: a service runs, and whoever records asks it.
+	served bool
 	// check looks at what the make left behind; nil for nothing.
 	check func(p *project)
 }
 
+// fantrace is the distribution's bmake, built with contrib/bmake: make bmake.
+const fantrace = "../../bin/bmake-fantrace"
+
 func makers() []maker {
+	fantrace, err := filepath.Abs(fantrace)
+	if err != nil {
+		panic(err) // there is no working directory
+	}
 	bmake := func(name string, flags ...string) maker {
 		return maker{
 			name: name, needs: []string{"bmake"}, describe: writeBmake, known: readMeta, commands: true,
@@ -38,14 +47,33 @@ func makers() []maker {
 			},
 		}
 	}
+	// With the filemon of contrib/bmake, which has a service record each job.
+	backend := func(name string, flags ...string) maker {
+		m := bmake(name, flags...)
+		m.needs, m.served = []string{fantrace}, true
+		m.build = func(p *project) []string {
+			return append([]string{fantrace, "-C", p.path("obj"), "-f", p.path("Makefile")}, flags...)
+		}
+		return m
+	}
+	served := func(m maker) maker {
+		m.name, m.served = m.name+" by a service", true
+		return m
+	}
+	ninja := maker{
+		name: "ninja", needs: []string{"ninja"}, describe: writeNinja, known: readNinja, commands: true,
+		build: func(p *project) []string { return []string{"ninja", "-C", p.path("obj"), "-j2"} },
+	}
 	return []maker{
 		bmake("bmake"),
 		bmake("bmake -j1", "-j1"),
 		bmake("bmake -j4", "-j4"),
-		{
-			name: "ninja", needs: []string{"ninja"}, describe: writeNinja, known: readNinja, commands: true,
-			build: func(p *project) []string { return []string{"ninja", "-C", p.path("obj"), "-j2"} },
-		},
+		backend("backend"),
+		backend("backend -j1", "-j1"),
+		backend("backend -j4", "-j4"),
+		served(bmake("bmake -j4", "-j4")),
+		ninja,
+		served(ninja),
 		{
 			name: "make", needs: []string{"make"}, describe: writeMake, known: readMake,
 			build: func(p *project) []string { return []string{"make", "-C", p.path("obj"), "-j2", "--no-print-directory"} },

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -43,7 +44,34 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	// Not one that happens to run.
+	os.Setenv("FANREC_SOCKET", filepath.Join(dir, "none"))
 	return m.Run()
+}
+
+// serve runs a service until the test ends, and returns its socket.
+func serve(t *testing.T) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "socket")
+	service := exec.Command(fanrec, "serve", "--socket", socket)
+	service.Stderr = os.Stderr
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		service.Process.Signal(os.Interrupt)
+		if err := service.Wait(); err != nil {
+			t.Errorf("the service: %v", err)
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			return socket
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the service does not start")
+		}
+	}
 }
 
 // long: every file, not some of each kind.
@@ -66,6 +94,7 @@ func need(t *testing.T, programs ...string) {
 type loop struct {
 	*project
 	maker
+	socket string // of the service, if one runs
 }
 
 // run has the make make all targets, and returns which it made.
@@ -74,6 +103,9 @@ func (l *loop) run(status int) []string {
 	argv := l.build(l.project)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = l.path("obj")
+	if l.socket != "" {
+		cmd.Env = append(os.Environ(), "FANREC_SOCKET="+l.socket)
+	}
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -101,7 +133,10 @@ func TestMakes(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			need(t, append(m.needs, "gcc", "ar")...)
 			p := newProject(t)
-			l := loop{p, m}
+			l := loop{project: p, maker: m}
+			if m.served {
+				l.socket = serve(t)
+			}
 			l.describe(p)
 			if got := l.run(0); len(got) != len(p.targets) {
 				t.Fatalf("only %d of %d targets were made: %v", len(got), len(p.targets), got)

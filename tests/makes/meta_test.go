@@ -310,7 +310,7 @@ func TestSameAsAlone(t *testing.T) {
 	need(t, "bmake", "gcc", "ar")
 	p := newProject(t)
 	writeBmake(p)
-	l := loop{p, makers()[0]}
+	l := loop{project: p, maker: makers()[0]}
 	l.run(0)
 	for _, name := range []string{"gen", "lib00.o", "liball.a", "twice"} {
 		target := p.target(name)
@@ -390,7 +390,7 @@ func TestSystemFiles(t *testing.T) {
 	}
 	p := newProject(t)
 	writeBmake(p)
-	l := loop{p, makers()[2]}
+	l := loop{project: p, maker: makers()[2]}
 	l.run(0)
 	l.age()
 	reads := map[string][]string{} // file: targets
