@@ -17,7 +17,7 @@ PURE        = . ./ebpf ./fan ./output/... ./proctree ./service/... ./cmd/...
 
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
-PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build libcap2-bin \
+PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build libcap2-bin systemd \
 	clang llvm libbpf-dev qemu-system-x86 xz-utils
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 
@@ -137,6 +137,9 @@ install: bin/fanrec
 	install -D -m 755 bin/fanrec $(DESTDIR)$(PREFIX)/bin/fanrec
 	install -D -m 644 contrib/include/filemon.h $(DESTDIR)$(PREFIX)/include/filemon.h
 	install -D -m 644 contrib/include/dev/filemon/filemon.h $(DESTDIR)$(PREFIX)/include/dev/filemon/filemon.h
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in fanrec.service fanrec.socket; do \
+		sed 's,/usr/local/,$(PREFIX)/,' contrib/systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; done
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	bin/fanrec man $(DESTDIR)$(PREFIX)/share/man/man1

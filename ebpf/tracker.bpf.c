@@ -181,6 +181,8 @@ const volatile __u8 have_cast = 1;     /* bpf_rdonly_cast, 6.2 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
 const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
 
+const volatile __u32 follower = 0;     /* thread group that runs on_follow; none: 0 */
+
 /* The numbers of the kernel's types, for bpf_rdonly_cast; filled by name (types.go). */
 const volatile struct {
 	__u32 dentry, file, filename, fsnotify_sb_info, inode, io_kiocb, linux_binprm, mnt_namespace, mount, nsproxy, pt_regs, super_block, task_struct, vm_area_struct;
@@ -291,7 +293,7 @@ struct scratch {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratch SEC(".maps");
@@ -364,10 +366,14 @@ static __always_inline void count_lost(enum lost what)
 	__sync_fetch_and_add(&lost[what], 1);
 }
 
+/*
+ * Programs of tracepoints are not preempted, one that is run over all tasks is:
+ * it has a place of its own, by who runs it, of whom nothing is recorded.
+ */
 static __always_inline struct scratch *get_scratch(void)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&scratch, &zero);
+	__u32 slot = follower && bpf_get_current_pid_tgid() >> 32 == follower;
+	return bpf_map_lookup_elem(&scratch, &slot);
 }
 
 static __always_inline int is_tracked(struct task_struct *task, int own)

@@ -136,6 +136,11 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.Free {
 		constants[trackerVarWantFree] = uint8(1)
 	}
+	if opts.Follow {
+		constants[trackerVarFollower] = uint32(unix.Getpid())
+	} else {
+		spec.Maps[trackerMapScratch].MaxEntries = 1
+	}
 	if opts.Absent {
 		constants[trackerVarWantAbsent] = uint8(1)
 	}

@@ -35,6 +35,7 @@ const (
 	trackerVarArgsMax       = "args_max"
 	trackerVarFollowRequest = "follow_request"
 	trackerVarFollowTgid    = "follow_tgid"
+	trackerVarFollower      = "follower"
 	trackerVarHaveCast      = "have_cast"
 	trackerVarHaveFindVma   = "have_find_vma"
 	trackerVarHaveTaskBtf   = "have_task_btf"
@@ -121,6 +122,7 @@ type trackerVariableSpecs struct {
 	ArgsMax       *ebpf.VariableSpec `ebpf:"args_max"`
 	FollowRequest *ebpf.VariableSpec `ebpf:"follow_request"`
 	FollowTgid    *ebpf.VariableSpec `ebpf:"follow_tgid"`
+	Follower      *ebpf.VariableSpec `ebpf:"follower"`
 	HaveCast      *ebpf.VariableSpec `ebpf:"have_cast"`
 	HaveFindVma   *ebpf.VariableSpec `ebpf:"have_find_vma"`
 	HaveTaskBtf   *ebpf.VariableSpec `ebpf:"have_task_btf"`
@@ -184,6 +186,7 @@ type trackerVariables struct {
 	ArgsMax       *ebpf.Variable `ebpf:"args_max"`
 	FollowRequest *ebpf.Variable `ebpf:"follow_request"`
 	FollowTgid    *ebpf.Variable `ebpf:"follow_tgid"`
+	Follower      *ebpf.Variable `ebpf:"follower"`
 	HaveCast      *ebpf.Variable `ebpf:"have_cast"`
 	HaveFindVma   *ebpf.Variable `ebpf:"have_find_vma"`
 	HaveTaskBtf   *ebpf.Variable `ebpf:"have_task_btf"`

@@ -29,13 +29,14 @@ var keep = flag.String("keep", "", "keep what the machines write, initramfs and 
 var suites = []string{"bullseye", "bookworm", "trixie", "sid"}
 
 // runs are what each machine does: scripts of tests/e2e on a filesystem.
-var runs = []struct{ name, filesystem, scripts string }{
-	{"ext4", "ext4", "tour|temporary|nocalls"},
-	{"tmpfs", "tmpfs", "tour|temporary|nocalls"},
-	{"xfs", "xfs", "tour|temporary|nocalls"},
-	{"btrfs", "btrfs", "tour|temporary|nocalls"},
-	{"overlay", "overlay", "tour|temporary|nocalls"},
-	{"scripts", "ext4", "absent|exchange|exec|names|opens|places"},
+var runs = []struct{ name, filesystem, test, scripts string }{
+	{"ext4", "ext4", "TestScripts", "tour|temporary|nocalls"},
+	{"tmpfs", "tmpfs", "TestScripts", "tour|temporary|nocalls"},
+	{"xfs", "xfs", "TestScripts", "tour|temporary|nocalls"},
+	{"btrfs", "btrfs", "TestScripts", "tour|temporary|nocalls"},
+	{"overlay", "overlay", "TestScripts", "tour|temporary|nocalls"},
+	{"scripts", "ext4", "TestScripts", "absent|exchange|exec|names|opens|places"},
+	{"service", "ext4", "TestScriptsByService", "tour|temporary|exchange|exec|names|opens|places"},
 }
 
 // less are the cells of which it is known that not all is as it should be: which
@@ -246,7 +247,7 @@ func userland(t *testing.T) (*initramfs, error) {
 	}
 	var list strings.Builder
 	for _, run := range runs {
-		fmt.Fprintf(&list, "%s %s ^TestScripts$/^(%s)$\n", run.name, run.filesystem, run.scripts)
+		fmt.Fprintf(&list, "%s %s ^%s$/^(%s)$\n", run.name, run.filesystem, run.test, run.scripts)
 	}
 	r.put("runs", []byte(list.String()))
 	return r, errors.Join(

@@ -40,7 +40,7 @@ func parse(results string) map[string]section {
 	return sections
 }
 
-var passLine = regexp.MustCompile(`(?m)^    --- PASS: TestScripts/(\S+) `)
+var passLine = regexp.MustCompile(`(?m)^    --- PASS: TestScripts\w*/(\S+) `)
 
 // missing returns those of the scripts that a section of tests does not say to
 // have passed.
