@@ -130,6 +130,14 @@ func (c *Child) Kill() {
 // Reap takes its status if it has ended, which it reports; with wait, it does
 // not return before.
 func (c *Child) Reap(wait bool) (ended bool, err error) {
+	if wait && c.pidfd > 0 {
+		// Not in wait4, with the lock: it is to be signalled meanwhile.
+		for !readable(c.pidfd) {
+			if err := poll([]unix.PollFd{{Fd: int32(c.pidfd), Events: unix.POLLIN}}, -1); err != nil {
+				return false, err
+			}
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {

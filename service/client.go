@@ -49,9 +49,18 @@ func (c *Conn) request(p *packet, fd int) error {
 		oob = unix.UnixRights(fd)
 	}
 	if _, _, err := c.c.WriteMsgUnix(b, oob, nil); err != nil {
-		return fmt.Errorf("the service is gone: %w", err)
+		return gone(err)
 	}
 	return nil
+}
+
+// gone says that a service went away while it was asked.
+func gone(err error) error {
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		err = sys.Err
+	}
+	return fmt.Errorf("the service is gone: %w", err)
 }
 
 // receive returns the next answer.
@@ -62,7 +71,7 @@ func (c *Conn) receive() (*packet, error) {
 		return nil, errors.New("the service is gone")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the service is gone: %w", err)
+		return nil, gone(err)
 	}
 	return decodeAnswer(b[:n])
 }

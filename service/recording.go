@@ -180,6 +180,9 @@ func (r *Recording) followFor(who Client, pidfd *os.File, o FollowOptions) error
 	if err := who.may(pid); err != nil {
 		return err
 	}
+	if pid == os.Getpid() {
+		return fmt.Errorf("the service does not record itself: %w", unix.EINVAL)
+	}
 	ferr := r.s.do(func() {
 		r.children = r.children || o.Children
 		// Asked again when it is followed: it may have gained privileges in
@@ -231,6 +234,13 @@ func (r *Recording) Wait(done func(error)) (stop func() (live int), err error) {
 		r.s.do(func() { cancel(); live = r.rec.Live() })
 		return live
 	}, err
+}
+
+// Live returns how many processes of the recording run.
+func (r *Recording) Live() (n int) {
+	r.Drain() // what has ended is known by then
+	r.s.do(func() { n = r.rec.Live() })
+	return n
 }
 
 // Close ends the recording: every record of what was done before is in the log,

@@ -241,12 +241,18 @@ func (c *connection) answer(p *packet, err error) error {
 	return err
 }
 
-// leave ends the recording of a client that did not close it.
+// leave ends the recording of a client that did not close it. What its processes
+// do from now on is missing.
 func (c *connection) leave() {
 	c.endWait()
-	if c.rec != nil {
-		c.rec.Close()
+	if c.rec == nil {
+		return
 	}
+	var why []string
+	if live := c.rec.Live(); live > 0 {
+		why = append(why, fmt.Sprintf("the client left while %d of its processes were running", live))
+	}
+	c.rec.Close(why...)
 }
 
 func (c *connection) endWait() {
@@ -303,7 +309,7 @@ func (c *connection) wait() error {
 	})
 	c.stop = func() {
 		live := stop()
-		once.Do(func() { c.answer(nil, fmt.Errorf("%d of its processes were running: %w", live, unix.ECANCELED)) })
+		once.Do(func() { c.answer(nil, &Error{unix.ECANCELED, fmt.Sprintf("%d of its processes were running", live)}) })
 	}
 	return err
 }

@@ -379,6 +379,25 @@ func TestLeft(t *testing.T) {
 	checkScript(t, "the client died", text(t, log), dir)
 }
 
+// TestLeftEarly: if its processes still run, what they do is missing.
+func TestLeftEarly(t *testing.T) {
+	socket := serve(t)
+	c := dial(t, socket, 0)
+	log := logIn(t, t.TempDir())
+	do(t, begin(c, log, Options{}))
+	w := start(t, 0, tree(t), script)
+	do(t, c.Follow(w.pidfd, FollowOptions{}))
+	c.c.Close()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(text(t, log), "# Stop "); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("its log has no end: %s", text(t, log))
+		}
+	}
+	if _, complete := shape(t, text(t, log)); complete || !strings.Contains(text(t, log), "left while 1 of its processes were running") {
+		t.Errorf("%s", text(t, log))
+	}
+}
+
 // TestMany: 200 recordings at once are what each is alone.
 func TestMany(t *testing.T) {
 	socket := serve(t)

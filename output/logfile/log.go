@@ -69,7 +69,7 @@ func (l *Log) Flush() {
 	}
 }
 
-// Abandon ends a log that somebody else has written and will not end: it is
+// Abandon ends a log that somebody else has written, unless that one has: it is
 // made to say that it is incomplete. file is where that was written to.
 func Abandon(file *os.File, format string, h *output.Header, t *output.Trailer) error {
 	var b bytes.Buffer
@@ -79,15 +79,44 @@ func Abandon(file *os.File, format string, h *output.Header, t *output.Trailer) 
 	}
 	w.Begin(h)
 	w.Flush()
-	if at, err := file.Seek(0, io.SeekEnd); err == nil && at > 0 {
-		b.Reset()
-		b.WriteByte('\n') // the last line may be cut: then this ends it
+	if _, err := file.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
+	switch last, err := lastLine(file); {
+	case err != nil:
+		return err
+	case bytes.HasPrefix(last, []byte("# Stop ")), bytes.HasPrefix(last, []byte("# Bye ")), bytes.HasPrefix(last, []byte(`{"kind":"trailer"`)):
+		return nil
+	case len(last) > 0:
+		if b.Reset(); last[len(last)-1] != '\n' {
+			b.WriteByte('\n') // it is cut: this ends it
+		}
 	}
 	if err := w.End(t); err != nil {
 		return err
 	}
 	_, err = file.Write(b.Bytes())
 	return err
+}
+
+// lastLine returns the end of a file, from behind the last newline but the very
+// last byte; of a longer line only the end.
+func lastLine(file *os.File) ([]byte, error) {
+	// It is open for writing only.
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, min(size, 8192))
+	if _, err := f.ReadAt(b, size-int64(len(b))); err != nil {
+		return nil, err
+	}
+	return b[bytes.LastIndexByte(b[:max(len(b)-1, 0)], '\n')+1:], nil
 }
 
 // Unfinished makes the log end with an unfinished line until End, if it is a

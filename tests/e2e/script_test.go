@@ -209,7 +209,7 @@ func environ(ts *testscript.TestScript) []string {
 		name, _, _ := strings.Cut(e, "=")
 		env = append(env, name+"="+ts.Getenv(name))
 	}
-	for _, name := range []string{"WORK", "TOOLS", "TMPDIR", "HOME"} {
+	for _, name := range []string{"WORK", "TOOLS", "TMPDIR", "HOME", "FANREC_SOCKET"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env
