@@ -22,7 +22,7 @@ func TestReadme(t *testing.T) {
 	for _, part := range strings.Split(rest, "\n### ") {
 		name, body, _ := strings.Cut(part, "\n")
 		t.Run(name, func(t *testing.T) {
-			program := map[string]string{"bmake": "bmake", "ninja": "ninja", "GNU make": "make"}[name]
+			program := map[string]string{"bmake": "bmake", "bmake with filemon": fantrace, "ninja": "ninja", "GNU make": "make"}[name]
 			need(t, program, "cc")
 			dir := buildDir(t)
 			bin := filepath.Join(dir, "bin")
@@ -31,6 +31,16 @@ func TestReadme(t *testing.T) {
 			}
 			if err := os.Symlink(fanrec, filepath.Join(bin, "fanrec")); err != nil {
 				t.Fatal(err)
+			}
+			if program == fantrace {
+				path, err := filepath.Abs(fantrace)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(path, filepath.Join(bin, filepath.Base(path))); err != nil {
+					t.Fatal(err)
+				}
+				t.Setenv("FANREC_SOCKET", serve(t))
 			}
 			cmd := exec.Command("sh", "-e", "-c", "sudo() { \"$@\"; }\n"+block(intro)+block(body))
 			cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "USER=root")

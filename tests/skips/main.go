@@ -30,6 +30,10 @@ func main() {
 
 // run runs go test. What packages say goes to out, and what a test says that fails.
 func run(args []string, out io.Writer) (skipped []string, err error) {
+	// What make says to makes below it is not for those that tests run.
+	for _, name := range []string{"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"} {
+		os.Unsetenv(name)
+	}
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = os.Stderr
 	events, err := cmd.StdoutPipe()
