@@ -77,7 +77,7 @@ unit:
 	$(SUDO) $(TEST) $(PURE)
 
 race:
-	$(SUDO) $(GO) test -race -short $(PURE)
+	$(SUDO) env -u MAKEFLAGS -u MAKELEVEL $(GO) test -race -short $(PURE)
 
 # One after the other: they measure nothing, but each wants the machine.
 e2e: bin/fanrec
@@ -99,7 +99,7 @@ bench: bin/fanrec
 	$(SUDO) $(GO) run ./tests/bench/cmd/bench -fanrec bin/fanrec $(BENCH_FLAGS)
 
 bench-go:
-	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output
+	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output ./service
 
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s

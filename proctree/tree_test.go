@@ -376,3 +376,43 @@ func TestTreeModel(t *testing.T) {
 		})
 	})
 }
+
+// TestRecordings: a process is counted in the recording that it joined last, until
+// it leaves; its records still go there.
+func TestRecordings(t *testing.T) {
+	tree := proctree.New()
+	a, b := forked(tree, 10, 1), forked(tree, 11, 2)
+	tree.Join(a, 1)
+	tree.Join(b, 1)
+	tree.Join(b, 2)
+	if tree.In(1) != 1 || tree.In(2) != 1 || b.Recording != 2 {
+		t.Errorf("%d in 1, %d in 2", tree.In(1), tree.In(2))
+	}
+	tree.Leave(b)
+	tree.Leave(b)
+	if tree.In(2) != 0 || b.Recording != 2 {
+		t.Errorf("%d in 2, and its records go to %d", tree.In(2), b.Recording)
+	}
+}
+
+// TestFollow: a process that was there before is nobody's until it joins, and
+// since when it was there is not known.
+func TestFollow(t *testing.T) {
+	tree := proctree.New()
+	r := &ebpf.Process{Header: ebpf.Header{Time: 5, ID: id(10, 4), TID: 10}, Kind: ebpf.Follow}
+	p := tree.Follow(r)
+	if !p.Met || p.Recording != proctree.Nobody || p.Heirs != proctree.Nobody || tree.Live() != 1 {
+		t.Errorf("%+v", *p)
+	}
+	if since, who := tree.Since(10); since != 0 || who != p {
+		t.Errorf("since %d: %v", since, who)
+	}
+	if tree.Follow(r) != p || tree.Live() != 1 {
+		t.Error("followed again, it is another one")
+	}
+	tree.Drop(p)
+	tree.Drop(p)
+	if had(tree, 10) || tree.Live() != 0 {
+		t.Errorf("dropped: %d live", tree.Live())
+	}
+}

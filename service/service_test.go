@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func do(t *testing.T, errs ...error) {
+func do(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func do(t *testing.T, errs ...error) {
 }
 
 // serve runs a service, and returns its socket.
-func serve(t *testing.T) string {
+func serve(t testing.TB) string {
 	t.Helper()
 	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, ArgsMax: 4096, Log: zerolog.Nop()})
 	if errors.Is(err, unix.EPERM) || errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, fan.ErrNotSupported) {
@@ -63,7 +63,7 @@ func serve(t *testing.T) string {
 }
 
 // as runs a function on a thread with the ids of a user.
-func as(t *testing.T, uid int, fn func()) {
+func as(t testing.TB, uid int, fn func()) {
 	t.Helper()
 	done := make(chan error)
 	go func() {
@@ -87,7 +87,7 @@ func as(t *testing.T, uid int, fn func()) {
 }
 
 // dial connects as a user.
-func dial(t *testing.T, socket string, uid int) *Conn {
+func dial(t testing.TB, socket string, uid int) *Conn {
 	t.Helper()
 	var c *Conn
 	var err error
@@ -116,7 +116,7 @@ type waiting struct {
 	pidfd int
 }
 
-func start(t *testing.T, uid uint32, dir, script string) *waiting {
+func start(t testing.TB, uid uint32, dir, script string) *waiting {
 	t.Helper()
 	w := &waiting{Cmd: exec.Command("/bin/sh", "-c", "echo; read line; "+script)}
 	w.Dir, w.Stderr = dir, os.Stderr
@@ -148,7 +148,7 @@ func (w *waiting) goOn() {
 	w.Wait()
 }
 
-func logIn(t *testing.T, dir string) *os.File {
+func logIn(t testing.TB, dir string) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(dir, "log"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	do(t, err)
@@ -453,5 +453,20 @@ func TestStop(t *testing.T) {
 	do(t, err)
 	if strings.Contains(string(b), "Bye") || !strings.Contains(string(b), "# INCOMPLETE: ") {
 		t.Errorf("%s", b)
+	}
+}
+
+// BenchmarkJob is what a job of make costs besides its commands: a recording that
+// is opened, of a process that is followed, drained and closed.
+func BenchmarkJob(b *testing.B) {
+	socket := serve(b)
+	w := start(b, 0, b.TempDir(), ":")
+	log := logIn(b, b.TempDir())
+	for b.Loop() {
+		c, err := Dial(socket)
+		do(b, err, c.Open(log, Options{}), c.Follow(w.pidfd, FollowOptions{}), c.Drain())
+		if _, err := c.Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

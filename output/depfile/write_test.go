@@ -107,6 +107,9 @@ func builder(t *testing.T, cannot []string, write func(*Rule, *bytes.Buffer) err
 // A target is up to date as long as what is absent is not there, and it is not when that
 // is there, however old it is. Once it was made again, it is up to date.
 func TestWriteMakeAbsent(t *testing.T) {
+	for _, name := range []string{"MAKEFLAGS", "MAKELEVEL"} {
+		t.Setenv(name, "") // of a make that runs the tests
+	}
 	need(t, "make")
 	var refused []string
 	for _, name := range odd {

@@ -36,15 +36,29 @@ func run(rounds int, only []string, names, fanrec string, events int) error {
 	if err != nil {
 		return err
 	}
-	tools, err := choose(bench.Tools(fanrec), names)
-	if err != nil {
-		return err
-	}
 	scratch, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(scratch)
+	socket := filepath.Join(scratch, "socket")
+	tools, err := choose(bench.Tools(fanrec, socket), names)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(tools, func(t bench.Tool) bool { return t.Name == bench.Service }) {
+		end, err := bench.Serve(fanrec, socket)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			rss, err := end()
+			fmt.Printf("\nThe service had at most %d MiB.\n", rss>>20)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "the service:", err)
+			}
+		}()
+	}
 	dir := filepath.Join(scratch, "run")
 	jobs, err := bench.Jobs(only, scratch, dir, events)
 	if err != nil {
