@@ -29,6 +29,7 @@ type file struct {
 const (
 	kindDir  = 0o040000
 	kindFile = 0o100000
+	kindLink = 0o120000
 )
 
 func (r *initramfs) add(name string, f file) {
@@ -45,6 +46,9 @@ func (r *initramfs) add(name string, f file) {
 
 // put adds a program.
 func (r *initramfs) put(name string, b []byte) { r.add(name, file{kindFile | 0o755, b}) }
+
+// link adds a symbolic link.
+func (r *initramfs) link(name, to string) { r.add(name, file{kindLink | 0o777, []byte(to)}) }
 
 // copy takes a file, or all below a directory.
 func (r *initramfs) copy(name, from string) error {

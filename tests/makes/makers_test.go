@@ -64,6 +64,18 @@ func makers() []maker {
 		name: "ninja", needs: []string{"ninja"}, describe: writeNinja, known: readNinja, commands: true,
 		build: func(p *project) []string { return []string{"ninja", "-C", p.path("obj"), "-j2"} },
 	}
+	// With bmake's own filemon_dev.c, in the machines of tests/kernels.
+	device := func(name string, flags ...string) maker {
+		m := bmake(name, flags...)
+		m.needs, m.check = []string{"bmake-dev"}, disjoint
+		m.build = func(p *project) []string {
+			return append([]string{"bmake-dev", "-r", "-C", p.path("obj"), "-f", p.path("Makefile")}, flags...)
+		}
+		return m
+	}
+	if _, err := os.Stat("/dev/filemon"); err == nil {
+		return []maker{device("device"), device("device -j1", "-j1"), device("device -j4", "-j4")}
+	}
 	return []maker{
 		bmake("bmake"),
 		bmake("bmake -j1", "-j1"),
