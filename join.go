@@ -43,6 +43,10 @@ type faults struct {
 	Malformed  int // an event or record that could not be decoded
 }
 
+// maxLost bounds the directories that are known to be nowhere: another look-up
+// tells it again.
+const maxLost = 1 << 16
+
 // joiner makes records out of what the three witnesses say. It does no I/O: it
 // is fed by add*, told by seal that an epoch is over, asked by unknown for the
 // directories to look up, and hands out records in release.
@@ -432,6 +436,9 @@ func (j *joiner) release(all bool) {
 	clear(j.born)
 	clear(j.moved)
 	clear(j.left)
+	if len(j.lost) > maxLost {
+		clear(j.lost)
+	}
 	for i := range j.now.events {
 		j.noteDir(&j.now.events[i], int32(i))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"fanrec/ebpf"
 	"fanrec/fan"
+	"fanrec/service"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -25,17 +26,20 @@ it runs with, and of every mounted filesystem, and prints one line for each:
   degraded  without it a recording is complete, but slower or less exact
   missing   without it there is no recording, or not a complete one
 
-The exit status is 0 if nothing is missing, else 1.`,
+Where a service runs (see fanrec serve) it records, and nothing of this is needed.
+
+The exit status is 0 if nothing is missing or a service runs, else 1.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			found := diagnose()
+			served := diagnoseService()
+			found := append(served, diagnose()...)
 			w := cmd.OutOrStdout()
 			f, ok := w.(*os.File)
 			if err := report(w, found, ok && terminal(f.Fd()) && os.Getenv("NO_COLOR") == ""); err != nil {
 				return err
 			}
 			for _, x := range found {
-				if x.state == missing {
+				if x.state == missing && len(served) == 0 {
 					return exitStatus(1)
 				}
 			}
@@ -72,6 +76,20 @@ func diagnose() []finding {
 		found = append(found, judge(ebpf.Feature(f)))
 	}
 	return append(found, diagnoseFilesystems()...)
+}
+
+// diagnoseService looks for a service that would record; none: nil.
+func diagnoseService() []finding {
+	socket := socketPath("")
+	conn, err := service.Dial(socket)
+	if err != nil {
+		return nil
+	}
+	defer conn.Leave()
+	if here, err := conn.Hello(); err != nil || !here {
+		return nil
+	}
+	return []finding{{ok, "service", "at " + socket + ": it records for every user"}}
 }
 
 func diagnoseCapabilities() []finding {

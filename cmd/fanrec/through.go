@@ -24,7 +24,7 @@ func (j *job) service() *service.Conn {
 	if j.noService || j.noCalls || j.absent || j.modify || j.attrib || j.epoch != 0 || j.processRing != 0 || j.callRing != 0 || j.limitedQueue || j.noRings {
 		return nil
 	}
-	conn, err := service.Dial(cmp.Or(j.socket, os.Getenv("FANREC_SOCKET"), service.Socket))
+	conn, err := service.Dial(socketPath(j.socket))
 	here := false
 	if err == nil {
 		here, err = conn.Hello()
@@ -44,6 +44,11 @@ func (j *job) service() *service.Conn {
 	}
 	j.log.WithLevel(level).Err(err).Msg("recording without a service")
 	return nil
+}
+
+// socketPath returns where a service is to be found, or named otherwise.
+func socketPath(named string) string {
+	return cmp.Or(named, os.Getenv("FANREC_SOCKET"), service.Socket)
 }
 
 // through records by a service.
