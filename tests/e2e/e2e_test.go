@@ -99,6 +99,13 @@ func TestScripts(t *testing.T) {
 // record: a log must not depend on who records.
 func TestScriptsByService(t *testing.T) {
 	needRoot(t)
+	socket, _ := serve(t)
+	runScripts(t, socket)
+}
+
+// serve runs a service until the test ends.
+func serve(t *testing.T) (socket string, pid int) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "fanrec-e2e-")
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +113,7 @@ func TestScriptsByService(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(dir, "socket")
+	socket = filepath.Join(dir, "socket")
 	service := exec.Command(filepath.Join(tools, "fanrec"), "serve", "--socket", socket)
 	service.Stderr = os.Stderr
 	if err := service.Start(); err != nil {
@@ -127,7 +134,7 @@ func TestScriptsByService(t *testing.T) {
 			t.Fatal("the service does not start")
 		}
 	}
-	runScripts(t, socket)
+	return socket, service.Process.Pid
 }
 
 func runScripts(t *testing.T, socket string) {

@@ -87,6 +87,57 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// TestIdleService: while nothing is recorded, whatever the machine does, the
+// service sleeps, watches nothing and has nothing attached; then it records again.
+func TestIdleService(t *testing.T) {
+	needRoot(t)
+	socket, pid := serve(t)
+	record := func() {
+		t.Helper()
+		log := filepath.Join(t.TempDir(), "log")
+		cmd := exec.Command(filepath.Join(tools, "fanrec"), "--socket", socket, "-o", log, "--", filepath.Join(tools, "act"), "creat", log+".made")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		b, err := os.ReadFile(log)
+		if err != nil || !strings.Contains(string(b), log+".made\n") || !strings.HasSuffix(string(b), "# Bye bye\n") {
+			t.Fatalf("%v\n%s", err, b)
+		}
+	}
+	attached := func() (n int) {
+		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+		if err != nil || len(fds) == 0 {
+			t.Fatalf("no descriptors: %v", err)
+		}
+		for _, fd := range fds {
+			b, _ := os.ReadFile(fd) // some are gone meanwhile
+			if bytes.Contains(b, []byte("fanotify ")) || bytes.Contains(b, []byte("tp_name:")) || bytes.Contains(b, []byte("link_type:\traw_tracepoint")) {
+				n++
+			}
+		}
+		return n
+	}
+	for range 2 {
+		record()
+		if attached() == 0 {
+			t.Error("nothing is attached right after a recording")
+		}
+		for end := time.Now().Add(patience); attached() > 0; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d are attached though nothing is recorded", attached())
+			}
+		}
+		before := switches(t, pid)
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			os.ReadFile("/etc/passwd")
+			exec.Command("true").Run()
+		}
+		if n := switches(t, pid) - before; n > 5 {
+			t.Errorf("an idle service woke up %d times in 1 s", n)
+		}
+	}
+}
+
 // switches returns how often the threads of a process went to sleep or were
 // put aside.
 func switches(t *testing.T, pid int) int {
