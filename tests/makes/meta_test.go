@@ -155,7 +155,7 @@ func TestFailures(t *testing.T) {
 	modes(t, func(t *testing.T, flags []string) {
 		tr := newTree(t, map[string]string{
 			"Makefile": mode + "all: fails killed good\nfails: .META\n\tcat $D/a >fails; exit 3\nkilled: .META\n\tcat $D/a >killed; kill -9 $$$$\ngood: .META\n\tcat $D/b >good\n" +
-				"orphaned: .META\n\tcat $D/a >orphaned; kill -9 $$PPID\n\tcat $D/b >>orphaned\n",
+				"orphaned: .META\n\tcat $D/a >orphaned; kill -9 $$PPID; sleep 0.3\n\tcat $D/b >>orphaned\n",
 			"a": "", "b": "",
 		})
 		status := 1 // of -k; without -j that is no error
