@@ -58,6 +58,10 @@ func (j *joiner) settle() {
 		last, _ := j.tree.Owner(e.pid, j.after)
 		waited := j.closed > e.end // calls of the time of the event have returned
 		switch {
+		case j.awaited && e.mask&bitOpenExec != 0 && j.closed-e.end > maybeTime:
+			// It failed most likely, while other threads went on. If not, the record of
+			// the exec has all but the directory of a script.
+			e.settled = true
 		case !j.calls, j.closed-e.end > holdTime, e.left() == 0 && j.closed-e.end > maybeTime:
 			e.settled = true
 		case p != last:

@@ -97,13 +97,15 @@ type joiner struct {
 	changers   []changer // for agree
 	used       []use
 	looked     []use
-	effort     int                          // that agree may still spend
-	born       map[fan.Inode]int32          // directories made in what is pending, by the event
-	moved      map[fan.Inode]int32          // and renamed, by the last event
-	left       map[fan.Inode]int32          // renamed or removed, by the first event that the graph does not know of
-	lost       map[fan.Inode]bool           // directories that cannot be found
-	last       bool                         // no more will come
-	out        int64                        // all that was done before this time is handed out
+	effort     int                 // that agree may still spend
+	born       map[fan.Inode]int32 // directories made in what is pending, by the event
+	moved      map[fan.Inode]int32 // and renamed, by the last event
+	left       map[fan.Inode]int32 // renamed or removed, by the first event that the graph does not know of
+	lost       map[fan.Inode]bool  // directories that cannot be found
+	last       bool                // no more will come
+	awaited    bool                // somebody waits for records
+	gates      gates
+	stop       int64                        // where release stopped for everybody
 	forgot     bool                         // a directory was forgotten that what comes next may need
 	asked      []fan.Inode                  // by unknown
 	sought     map[fan.Inode]bool           // the same
@@ -134,7 +136,8 @@ func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *j
 	return &joiner{
 		fs: fs, graph: graph, mounts: mountTables{now: mounts}, tree: proctree.New(), calls: true, depth: mergeDepth,
 		born: map[fan.Inode]int32{}, moved: map[fan.Inode]int32{}, left: map[fan.Inode]int32{}, lost: map[fan.Inode]bool{},
-		sought: map[fan.Inode]bool{}, ways: map[string]reached{},
+		sought: map[fan.Inode]bool{},
+		gates:  gates{own: map[uint32]int64{}}, ways: map[string]reached{},
 		temporary: map[fan.Inode]place{}, wrote: map[writer]struct{}{}, writes: map[writing]bool{}, guessed: map[writing]struct{}{},
 		emit:    func(*output.Record) {},
 		retired: func(*proctree.Process) {},
@@ -398,18 +401,24 @@ func (j *joiner) release(all bool) {
 		j.matched = false
 	}
 	j.resolve(all)
-	limit := j.limit(all)
+	j.limit(all)
 	clear(j.ways)
 	j.collect()
-	j.agree(limit)
-	j.out = limit
+	j.agree(j.agreeUntil())
+	j.stop = j.gates.all
 	for i := range j.ops {
+		o := &j.ops[i]
 		// What follows a directory that must be looked up waits for that.
-		if j.ops[i].key >= limit || j.forgot {
-			j.out = min(limit, j.ops[i].key)
+		if o.key >= j.gates.all || j.forgot {
+			j.stop = min(j.stop, o.key)
 			break
 		}
-		j.perform(&j.ops[i])
+		if j.open(o) {
+			j.perform(o)
+		} else if j.alters(o) {
+			j.stop = o.key
+			break
+		}
 	}
 	j.forgot = false
 	j.bury()

@@ -449,7 +449,7 @@ func (r *Recorder) leaveNamespaces() {
 // forgetOverlays forgets overlays of which everything is handed out.
 func (r *Recorder) forgetOverlays() {
 	r.doomed = slices.DeleteFunc(r.doomed, func(d doomed) bool {
-		if r.join.out <= d.at {
+		if min(r.join.stop, r.join.gates.least) <= d.at {
 			return false
 		}
 		if _, again := r.overlay[d.dev]; !again {

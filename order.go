@@ -7,6 +7,7 @@ import (
 
 	"fanrec/ebpf"
 	"fanrec/fan"
+	"fanrec/proctree"
 )
 
 // op is one thing to be done in order: records to hand out, a change of the
@@ -116,19 +117,38 @@ func (j *joiner) noteUsed(f *file, at int64, seq uint64) {
 	}
 }
 
-// limit returns the time from which on nothing may be released: calls may
-// return, events may be read, and held events may find their place there.
-func (j *joiner) limit(all bool) int64 {
+// gates are the times from which on nothing may be released: calls may return,
+// events may be read, and held events may find their place there. What is held
+// holds what the same recording has; and what changes the name of a directory waits for
+// everything, as a path may still be wanted that leads through it.
+type gates struct {
+	all   int64            // for everybody
+	own   map[uint32]int64 // for what a recording has
+	least int64            // of these
+}
+
+// limit sets the gates.
+func (j *joiner) limit(all bool) {
+	g := &j.gates
+	clear(g.own)
 	if all {
-		return math.MaxInt64
+		g.all, g.least = math.MaxInt64, math.MaxInt64
+		return
 	}
-	limit := j.closed
+	g.all = j.closed
 	if !j.calls {
-		limit = j.former // the closes of a process follow its exit
+		g.all = j.former // the closes of a process follow its exit
+	}
+	g.least = g.all
+	hold := func(recording uint32, at int64) {
+		if before, ok := g.own[recording]; !ok || at < before {
+			g.own[recording] = at
+		}
+		g.least = min(g.least, at)
 	}
 	for i := range j.now.events[:j.sealed] {
 		if e := &j.now.events[i]; e.held() {
-			limit = min(limit, e.bound)
+			hold(j.recordingOf(e), e.bound)
 		}
 	}
 	for i := range j.now.calls {
@@ -140,9 +160,75 @@ func (j *joiner) limit(all bool) int64 {
 		if bit, _, _ := nameBits(c.op); bit != 0 {
 			at = c.prev + 1 // agree may put it anywhere since
 		}
-		limit = min(limit, at)
+		hold(c.proc.Recording, at)
 	}
-	return limit
+}
+
+// until returns from when on nothing of a recording may be released.
+func (g *gates) until(recording uint32) int64 {
+	if at, ok := g.own[recording]; ok {
+		return min(g.all, at)
+	}
+	return g.all
+}
+
+// recordingOf returns whose the process of an event is.
+func (j *joiner) recordingOf(e *event) uint32 {
+	if p, _ := j.tree.Owner(e.pid, e.bound); p != nil {
+		return p.Recording
+	}
+	return proctree.Nobody
+}
+
+// open tells whether an op may be released: with what its recording has, and if
+// it changes where directories are, with everything.
+func (j *joiner) open(o *op) bool {
+	var recording uint32
+	switch o.kind {
+	case opCall:
+		recording = j.now.calls[o.i].proc.Recording
+	case opProcess:
+		p := &j.now.procs[o.i]
+		recording = p.proc.Recording
+		if p.kind == ebpf.Fork && p.parent != nil {
+			recording = p.parent.Recording
+		}
+	default:
+		recording = j.recordingOf(&j.now.events[o.i])
+	}
+	if j.alters(o) {
+		return o.key < j.gates.least
+	}
+	return o.key < j.gates.until(recording)
+}
+
+// alters tells whether an op changes where directories are that others may have
+// used before.
+func (j *joiner) alters(o *op) bool {
+	var e *event
+	switch o.kind {
+	case opCall:
+		if c := &j.now.calls[o.i]; c.event >= 0 {
+			e = &j.now.events[c.event]
+		}
+	case opEvent:
+		e = &j.now.events[o.i]
+	}
+	return e != nil && e.mask&bitDir != 0 && e.mask&(bitRename|bitDelete) != 0
+}
+
+// agreeUntil returns up to when names are made to agree. What is held of one
+// recording keeps no other one from it.
+func (j *joiner) agreeUntil() int64 {
+	if len(j.trees.open) > 1 {
+		return j.gates.all
+	}
+	return j.gates.least
+}
+
+// out returns up to when everything that a recording did is handed out.
+func (j *joiner) out(recording uint32) int64 {
+	return min(j.stop, j.gates.until(recording))
 }
 
 // maker tells whether a call is known to have made its event, so that the

@@ -42,9 +42,10 @@ type posted struct {
 
 // waiting is somebody who waits for records.
 type waiting struct {
-	at    int64 // of what was done before this time
-	ready func() bool
-	done  func(error)
+	recording uint32
+	at        int64 // of what was done before this time
+	ready     func() bool
+	done      func(error)
 }
 
 // ErrStopped is what is said to who waits when the recorder ends.
@@ -169,6 +170,7 @@ func (r *Recorder) patience() int {
 // serveEpoch hands out what is certain, and answers who waited for it.
 func (r *Recorder) serveEpoch() error {
 	r.deadline = time.Time{}
+	r.join.awaited = len(r.waiting) > 0
 	if err := r.epoch(); err != nil {
 		return err
 	}
@@ -178,7 +180,7 @@ func (r *Recorder) serveEpoch() error {
 	left := r.waiting[:0]
 	var served []waiting
 	for _, w := range r.waiting {
-		if r.join.out > w.at && (w.ready == nil || w.ready()) {
+		if r.join.out(w.recording) > w.at && (w.ready == nil || w.ready()) {
 			served = append(served, w)
 		} else {
 			left = append(left, w)
@@ -309,14 +311,14 @@ func (rec *Recording) Unfollow() { rec.r.join.unfollow(rec.id) }
 
 // Drain calls done when all records of what was done until now are handed out.
 func (rec *Recording) Drain(done func(error)) {
-	rec.r.waiting = append(rec.r.waiting, waiting{at: monotonic(), done: done})
+	rec.r.waiting = append(rec.r.waiting, waiting{recording: rec.id, at: monotonic(), done: done})
 }
 
 // Wait calls done when no process of the recording lives. What it returns ends
 // the wait.
 func (rec *Recording) Wait(done func(error)) (cancel func()) {
 	r, over := rec.r, false
-	r.waiting = append(r.waiting, waiting{at: monotonic(), ready: func() bool { return over || rec.empty() }, done: func(err error) {
+	r.waiting = append(r.waiting, waiting{recording: rec.id, at: monotonic(), ready: func() bool { return over || rec.empty() }, done: func(err error) {
 		if !over {
 			done(err)
 		}

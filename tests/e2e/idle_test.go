@@ -127,13 +127,21 @@ func TestIdleService(t *testing.T) {
 				t.Fatalf("%d are attached though nothing is recorded", attached())
 			}
 		}
-		before := switches(t, pid)
-		for end := time.Now().Add(time.Second); time.Now().Before(end); {
-			os.ReadFile("/etc/passwd")
-			exec.Command("true").Run()
-		}
-		if n := switches(t, pid) - before; n > 5 {
-			t.Errorf("an idle service woke up %d times in 1 s", n)
+		// The runtime of Go has some work left for a moment.
+		for end := time.Now().Add(patience); ; {
+			before := switches(t, pid)
+			for end := time.Now().Add(time.Second); time.Now().Before(end); {
+				os.ReadFile("/etc/passwd")
+				exec.Command("true").Run()
+			}
+			n := switches(t, pid) - before
+			if n <= 5 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Errorf("an idle service woke up %d times in 1 s", n)
+				break
+			}
 		}
 	}
 }
