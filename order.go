@@ -140,11 +140,15 @@ func (j *joiner) limit(all bool) {
 		g.all = j.former // the closes of a process follow its exit
 	}
 	g.least = g.all
+	alone := len(j.trees.open) == 0
 	hold := func(recording uint32, at int64) {
+		g.least = min(g.least, at)
+		if alone {
+			return
+		}
 		if before, ok := g.own[recording]; !ok || at < before {
 			g.own[recording] = at
 		}
-		g.least = min(g.least, at)
 	}
 	for i := range j.now.events[:j.sealed] {
 		if e := &j.now.events[i]; e.held() {
@@ -162,6 +166,9 @@ func (j *joiner) limit(all bool) {
 		}
 		hold(c.proc.Recording, at)
 	}
+	if alone {
+		g.all = g.least
+	}
 }
 
 // until returns from when on nothing of a recording may be released.
@@ -174,6 +181,9 @@ func (g *gates) until(recording uint32) int64 {
 
 // recordingOf returns whose the process of an event is.
 func (j *joiner) recordingOf(e *event) uint32 {
+	if len(j.trees.open) == 0 {
+		return 0
+	}
 	if p, _ := j.tree.Owner(e.pid, e.bound); p != nil {
 		return p.Recording
 	}
