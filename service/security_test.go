@@ -136,6 +136,34 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
+// TestPrivilegedParent: what a process forks that has gained privileges is not
+// for the user who asked for its children only.
+func TestPrivilegedParent(t *testing.T) {
+	socket := serve(t)
+	env := program(t, "/usr/bin/env", os.ModeSetuid|0o755)
+	for _, client := range []int{12345, 0} {
+		dir := tree(t)
+		do(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600), os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
+		log := logIn(t, t.TempDir())
+		c := dial(t, socket, client)
+		do(t, begin(c, log, Options{}))
+		w := start(t, 12345, dir, "/bin/cat mine; exec "+env+" /usr/bin/python3 -c 'import os; os.fork() or open(\"secret\")'")
+		do(t, c.Follow(w.pidfd, FollowOptions{Children: true}))
+		w.goOn()
+		if _, err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := text(t, log)
+		_, complete := shape(t, got)
+		if all := client == 0; strings.Contains(got, "secret") != all || strings.Contains(got, "gained privileges") == all {
+			t.Errorf("client %d:\n%s", client, got)
+		}
+		if !complete || !strings.Contains(got, "/mine\n") {
+			t.Errorf("client %d: what the user did is not there:\n%s", client, got)
+		}
+	}
+}
+
 // TestLogs: what is no log is refused.
 func TestLogs(t *testing.T) {
 	socket := serve(t)
