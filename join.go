@@ -297,6 +297,7 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		if f := j.trees.follows[r.Request]; f != nil {
 			f.found = true
 		}
+		p.proc.Asked++
 		p.request, p.image, p.base = r.Request, j.file(&r.Image, r.Flags), j.file(&r.Root, r.Flags)
 	case ebpf.Exec:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {

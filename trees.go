@@ -118,6 +118,7 @@ func (j *joiner) followed(p *process) {
 	if len(p.proc.Exe) == 0 {
 		j.describe(p)
 	}
+	p.proc.Asked--
 	f := j.trees.follows[p.request]
 	delete(j.trees.follows, p.request)
 	var t *tree
@@ -231,9 +232,10 @@ func (j *joiner) closeTree(recording uint32) {
 	}
 }
 
-// dismiss forgets a process of which nobody is told.
+// dismiss forgets a process of which nobody is told, nor will be: who has asked
+// to follow it had the answer that it is tracked.
 func (j *joiner) dismiss(p *proctree.Process) {
-	if p.Recording != proctree.Nobody || p.Heirs != proctree.Nobody || p.Exited {
+	if p.Recording != proctree.Nobody || p.Heirs != proctree.Nobody || p.Exited || p.Asked > 0 {
 		return
 	}
 	j.tree.Drop(p)
