@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,5 +153,41 @@ func TestSpool(t *testing.T) {
 	w2.Close()
 	if n := <-read; n != 200*len(chunk) {
 		t.Errorf("%d bytes came", n)
+	}
+}
+
+// sizes are those of the writes.
+type sizes []int
+
+func (s *sizes) Write(p []byte) (int, error) {
+	*s = append(*s, len(p))
+	return len(p), nil
+}
+
+// TestSpoolTurns: what is written at once is little, so that a slow reader is
+// not taken for one that takes nothing.
+func TestSpoolTurns(t *testing.T) {
+	var to sizes
+	s := newSpool(&to, 8<<20)
+	if _, err := s.Write(make([]byte, 1<<20+1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sync(0); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	if len(to) != 17 || slices.Max(to) != turnBytes || s.turn != 17 {
+		t.Errorf("%d turns, writes of %v bytes", s.turn, to)
+	}
+}
+
+// TestSpoolUnused: a log that nothing is written to has no goroutine.
+func TestSpoolUnused(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 100 {
+		newSpool(io.Discard, 1)
+	}
+	if n := runtime.NumGoroutine(); n >= before+100 {
+		t.Errorf("%d goroutines, %d before", n, before)
 	}
 }

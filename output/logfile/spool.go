@@ -21,6 +21,7 @@ type spool struct {
 	mu     sync.Mutex
 	change sync.Cond
 	wait   []byte
+	begun  bool // there is the goroutine
 	busy   bool // something is being written
 	closed bool
 	turn   int // so many writes have returned
@@ -30,7 +31,6 @@ type spool struct {
 func newSpool(to io.Writer, limit int) *spool {
 	s := &spool{to: to, limit: limit}
 	s.change.L = &s.mu
-	go s.run()
 	return s
 }
 
@@ -46,9 +46,17 @@ func (s *spool) Write(p []byte) (int, error) {
 		return 0, s.err
 	}
 	s.wait = append(s.wait, p...)
+	if !s.begun { // a log that is refused before it has anything needs none
+		s.begun = true
+		go s.run()
+	}
 	s.change.Broadcast()
 	return len(p), nil
 }
+
+// turnBytes is how much is written in a turn: who takes that much within the
+// time that sync gives takes something.
+const turnBytes = 64 << 10
 
 func (s *spool) run() {
 	var spare []byte
@@ -63,11 +71,18 @@ func (s *spool) run() {
 		}
 		p := s.wait
 		s.wait, s.busy = spare[:0], true
-		s.mu.Unlock()
-		_, err := s.to.Write(p)
-		s.mu.Lock()
+		var err error
+		for rest := p; len(rest) > 0 && err == nil; s.turn++ {
+			part := rest[:min(len(rest), turnBytes)]
+			rest = rest[len(part):]
+			s.mu.Unlock()
+			_, err = s.to.Write(part)
+			s.mu.Lock()
+			if err == nil {
+				err = s.err // given up meanwhile
+			}
+		}
 		s.busy, spare = false, p
-		s.turn++
 		if cap(spare) > s.limit/8 {
 			spare = nil // what waits seldom is not worth its memory
 		}
