@@ -307,11 +307,14 @@ func (c *connection) wait() error {
 	stop, err := c.rec.Wait(func(err error) {
 		once.Do(func() { c.answer(&packet{word: "ok"}, err) })
 	})
+	if err != nil {
+		return err // which is the answer
+	}
 	c.stop = func() {
 		live := stop()
 		once.Do(func() { c.answer(nil, &Error{unix.ECANCELED, fmt.Sprintf("%d of its processes were running", live)}) })
 	}
-	return err
+	return nil
 }
 
 // cmpErr returns the first error, or what fn returns if there is none.
