@@ -85,7 +85,7 @@ func (s *Service) Open(file *os.File, who Client, o Options) (*Recording, error)
 	if o.Format == "" {
 		o.Format = "filemon"
 	}
-	f, err := acceptLog(file)
+	f, err := acceptLog(file, who)
 	if err != nil {
 		file.Close()
 		return nil, err

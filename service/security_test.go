@@ -171,6 +171,25 @@ func TestLogs(t *testing.T) {
 		return func() (*os.File, error) { return os.OpenFile(name, flags, 0o666) }
 	}
 	file := logIn(t, t.TempDir()).Name()
+	// connected returns what a user gets who connects to a socket of root's.
+	connected := func(kind int) (f *os.File, err error) {
+		dir := tree(t)
+		listener, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+		do(t, err)
+		t.Cleanup(func() { unix.Close(listener) })
+		to := &unix.SockaddrUnix{Name: filepath.Join(dir, "socket")}
+		do(t, unix.Bind(listener, to), os.Chmod(to.Name, 0o777))
+		if kind == unix.SOCK_STREAM {
+			do(t, unix.Listen(listener, 1))
+		}
+		as(t, 12345, func() {
+			var fd int
+			if fd, err = unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0); err == nil {
+				f, err = os.NewFile(uintptr(fd), "socket"), unix.Connect(fd, to)
+			}
+		})
+		return f, err
+	}
 	for _, c := range []struct {
 		what string
 		open func() (*os.File, error)
@@ -189,6 +208,21 @@ func TestLogs(t *testing.T) {
 			}
 			return f, err
 		}, unix.EINVAL},
+		{"a socket to root", func() (*os.File, error) { return connected(unix.SOCK_STREAM) }, unix.EINVAL},
+		{"a datagram socket to root", func() (*os.File, error) { return connected(unix.SOCK_DGRAM) }, unix.EINVAL},
+		{"a socket to the kernel", func() (*os.File, error) {
+			fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+			return os.NewFile(uintptr(fd), "netlink"), err
+		}, unix.EINVAL},
+		{"a pair of sockets", func() (f *os.File, err error) {
+			as(t, 12345, func() {
+				var fds [2]int
+				fds, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+				f = os.NewFile(uintptr(fds[0]), "pair")
+				t.Cleanup(func() { unix.Close(fds[1]) })
+			})
+			return f, err
+		}, nil},
 		{"a file", open(file, os.O_WRONLY), nil},
 		{"a file to append to", open(file, os.O_WRONLY|os.O_APPEND), nil},
 		{"a memfd", func() (*os.File, error) {
