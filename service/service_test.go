@@ -457,6 +457,33 @@ func TestWaitStopped(t *testing.T) {
 	}
 }
 
+// TestStopped: behind the end of the recorder nothing is opened, followed or
+// handed out.
+func TestStopped(t *testing.T) {
+	rec := run(t)
+	w := start(t, 0, t.TempDir(), ":")
+	type outcome struct {
+		before, opened, followed error
+		flushed                  int
+	}
+	ended := make(chan outcome, 1)
+	rec.Do(func() {
+		var o outcome
+		var r *fanrec.Recording
+		r, o.before = rec.Open(fanrec.Sink{Flush: func() { o.flushed++ }}, true)
+		rec.Quit()
+		rec.Do(func() {
+			_, o.opened = rec.Open(fanrec.Sink{}, true)
+			o.followed = r.Follow(w.Process.Pid, fanrec.FollowOptions{})
+			ended <- o
+		})
+	})
+	o := <-ended
+	if o.before != nil || !errors.Is(o.opened, fanrec.ErrStopped) || !errors.Is(o.followed, fanrec.ErrStopped) || o.flushed != 0 {
+		t.Errorf("%+v", o)
+	}
+}
+
 // TestMany: 200 recordings at once are what each is alone.
 func TestMany(t *testing.T) {
 	socket := serve(t)
