@@ -126,6 +126,9 @@ type joiner struct {
 	writes     map[writing]bool     // with bitModify: who writes what; true: it opened it itself
 }
 
+// maxLost bounds how many directories are remembered that cannot be found.
+const maxLost = 1 << 14
+
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
 		fs: fs, graph: graph, mounts: mountTables{now: mounts}, tree: proctree.New(), calls: true, depth: mergeDepth,
@@ -433,6 +436,9 @@ func (j *joiner) release(all bool) {
 	clear(j.born)
 	clear(j.moved)
 	clear(j.left)
+	if len(j.lost) > maxLost {
+		clear(j.lost) // what is asked for again is not found again
+	}
 	for i := range j.now.events {
 		j.noteDir(&j.now.events[i], int32(i))
 	}

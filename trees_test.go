@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"fanrec/ebpf"
+	"fanrec/fan"
 	"fanrec/proctree"
 )
 
@@ -37,5 +38,20 @@ func TestFollowedAgain(t *testing.T) {
 		if j.tree.Find(id) != nil || dropped != 1 {
 			t.Errorf("%s: it stays, dropped %d times", c.what, dropped)
 		}
+	}
+}
+
+// TestLostBounded: a service that runs for months does not remember every
+// directory that was gone before it could be looked up.
+func TestLostBounded(t *testing.T) {
+	j := newModel().join
+	for i := range uint64(2 * maxLost) {
+		j.vanished(fan.Inode{Ino: 1<<20 + i, FS: 1})
+		if i%100 == 0 {
+			j.release(false)
+		}
+	}
+	if n := len(j.lost); n == 0 || n > maxLost+100 {
+		t.Errorf("%d directories are remembered", n)
 	}
 }
