@@ -274,11 +274,14 @@ func (r *Recording) Close(why ...string) (*Result, error) {
 	return res, r.log.Err()
 }
 
+// release gives up the log. The recording counts until nothing is left of it.
 func (r *Recording) release() {
 	r.file.Close()
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if r.s.open[r.who.UID]--; r.s.open[r.who.UID] == 0 {
-		delete(r.s.open, r.who.UID)
-	}
+	r.log.Release(func() {
+		r.s.mu.Lock()
+		defer r.s.mu.Unlock()
+		if r.s.open[r.who.UID]--; r.s.open[r.who.UID] == 0 {
+			delete(r.s.open, r.who.UID)
+		}
+	})
 }

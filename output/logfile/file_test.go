@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fanrec/output"
 )
@@ -175,7 +176,7 @@ func TestSpoolTurns(t *testing.T) {
 	if err := s.sync(0); err != nil {
 		t.Fatal(err)
 	}
-	s.close()
+	s.close(func() {})
 	if len(to) != 17 || slices.Max(to) != turnBytes || s.turn != 17 {
 		t.Errorf("%d turns, writes of %v bytes", s.turn, to)
 	}
@@ -190,4 +191,37 @@ func TestSpoolUnused(t *testing.T) {
 	if n := runtime.NumGoroutine(); n >= before+100 {
 		t.Errorf("%d goroutines, %d before", n, before)
 	}
+}
+
+// gate is a writer that waits to be opened.
+type gate chan struct{}
+
+func (g gate) Write(p []byte) (int, error) {
+	<-g
+	return len(p), nil
+}
+
+// TestSpoolOver: a log that was given up is over when its last write returned.
+func TestSpoolOver(t *testing.T) {
+	to := make(gate)
+	s := newSpool(to, 1<<20)
+	if _, err := s.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sync(time.Nanosecond); !errors.Is(err, ErrSlow) {
+		t.Error(err)
+	}
+	over := make(chan struct{})
+	s.close(func() { close(over) })
+	select {
+	case <-over:
+		t.Error("it is over while it is being written")
+	default:
+	}
+	close(to)
+	<-over
+	s = newSpool(to, 1)
+	over = make(chan struct{})
+	s.close(func() { close(over) })
+	<-over // nothing was written
 }

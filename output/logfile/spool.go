@@ -24,7 +24,8 @@ type spool struct {
 	begun  bool // there is the goroutine
 	busy   bool // something is being written
 	closed bool
-	turn   int // so many writes have returned
+	over   func() // called when the goroutine ends
+	turn   int    // so many writes have returned
 	err    error
 }
 
@@ -61,7 +62,14 @@ const turnBytes = 64 << 10
 func (s *spool) run() {
 	var spare []byte
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer func() {
+		over := s.over
+		s.begun = false
+		s.mu.Unlock()
+		if over != nil {
+			over()
+		}
+	}()
 	for {
 		for len(s.wait) == 0 && !s.closed {
 			s.change.Wait()
@@ -118,10 +126,15 @@ func (s *spool) sync(stall time.Duration) error {
 	return s.err
 }
 
-// close ends the goroutine when all is written. It does not wait for that.
-func (s *spool) close() {
+// close ends the goroutine when all is written. It does not wait for that: over
+// is called then.
+func (s *spool) close(over func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
+	s.closed, s.over = true, over
+	begun := s.begun
+	s.mu.Unlock()
 	s.change.Broadcast()
+	if !begun {
+		over()
+	}
 }
