@@ -141,7 +141,7 @@ func (j *joiner) followed(p *process) {
 		}
 	}
 	p.proc.Heirs = f.recording
-	if !f.children {
+	if !f.children && outer[0] != f.recording {
 		j.enrol(p.proc, f.recording)
 	}
 }

@@ -41,6 +41,22 @@ func TestFollowedAgain(t *testing.T) {
 	}
 }
 
+// TestFollowedTwice: a process that its recording follows again is one process.
+func TestFollowedTwice(t *testing.T) {
+	j := newModel().join
+	j.trees.open[1] = &tree{outer: proctree.Nobody}
+	id := ebpf.ID{TGID: 4711, Start: 1}
+	for n := uint32(1); n <= 2; n++ {
+		j.trees.follows[n] = &follow{recording: 1}
+		j.addProcess(&ebpf.Process{Header: ebpf.Header{ID: id, TID: id.TGID, Time: int64(n)}, Kind: ebpf.Follow, Request: n})
+	}
+	j.seal(10, 10, 0)
+	j.release(true)
+	if n := j.trees.open[1].processes; n != 1 || j.tree.In(1) != 1 {
+		t.Errorf("%d processes, %d live", n, j.tree.In(1))
+	}
+}
+
 // TestLostBounded: a service that runs for months does not remember every
 // directory that was gone before it could be looked up.
 func TestLostBounded(t *testing.T) {
