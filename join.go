@@ -43,10 +43,6 @@ type faults struct {
 	Malformed  int // an event or record that could not be decoded
 }
 
-// maxLost bounds the directories that are known to be nowhere: another look-up
-// tells it again.
-const maxLost = 1 << 16
-
 // joiner makes records out of what the three witnesses say. It does no I/O: it
 // is fed by add*, told by seal that an epoch is over, asked by unknown for the
 // directories to look up, and hands out records in release.
@@ -131,6 +127,9 @@ type joiner struct {
 	guessed    map[writing]struct{} // with guess: what was taken for a read
 	writes     map[writing]bool     // with bitModify: who writes what; true: it opened it itself
 }
+
+// maxLost bounds how many directories are remembered that cannot be found.
+const maxLost = 1 << 14
 
 func newJoiner(fs *fan.Filesystems, graph *fan.Graph, mounts *fan.MountTable) *joiner {
 	return &joiner{
@@ -304,6 +303,7 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		if f := j.trees.follows[r.Request]; f != nil {
 			f.found = true
 		}
+		p.proc.Asked++
 		p.request, p.image, p.base = r.Request, j.file(&r.Image, r.Flags), j.file(&r.Root, r.Flags)
 	case ebpf.Exec:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
@@ -446,7 +446,7 @@ func (j *joiner) release(all bool) {
 	clear(j.moved)
 	clear(j.left)
 	if len(j.lost) > maxLost {
-		clear(j.lost)
+		clear(j.lost) // what is asked for again is not found again
 	}
 	for i := range j.now.events {
 		j.noteDir(&j.now.events[i], int32(i))

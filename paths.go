@@ -301,7 +301,13 @@ func (j *joiner) appendTextIn(dst []byte, h *ebpf.Header, base *file, text []byt
 // it leads nowhere. To a process in another mount namespace it need not lead
 // where it does here.
 func (j *joiner) follow(path []byte, h *ebpf.Header) []byte {
-	if p := j.tree.Find(h.ID); p != nil && p.MountNS != 0 {
+	p := j.tree.Find(h.ID)
+	if p == nil {
+		p = j.who
+	}
+	// The file system is asked with the rights of the recorder. Who may not look
+	// there could change a link, after a call, into one that leads where he may not.
+	if t := j.trees.of(p); p != nil && p.MountNS != 0 || t != nil && !t.trusted {
 		return appendClean([]byte{'/'}, 0, path)
 	}
 	if real, ok := j.disk.real(j.root, path, h.ID.TGID, h.TID); ok {

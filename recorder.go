@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -528,6 +529,7 @@ func (r *Recorder) malformed(err error) error {
 // the same buffer belongs to the next epoch. The process records that precede
 // the events are drained before these are looked at.
 func (r *Recorder) take() (before, after int64, sealed int, err error) {
+	overflows := r.join.faults.Overflow
 	before = monotonic()
 	mark, err := r.group.Barrier.Raise()
 	if err != nil {
@@ -548,7 +550,7 @@ func (r *Recorder) take() (before, after int64, sealed int, err error) {
 		}
 		if n == 0 {
 			// Only an overflow can have taken the mark.
-			if r.join.faults.Overflow == 0 {
+			if r.join.faults.Overflow == overflows {
 				return 0, 0, 0, errors.New("a barrier was lost")
 			}
 			return before, after, len(r.join.now.events), nil
@@ -639,8 +641,8 @@ func (r *Recorder) lookUp() error {
 
 // openIn opens a path in which symbolic links begin at a root directory, if
 // that is not empty and the path is below it.
-func openIn(root, path []byte) (fd int, ok bool) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
+func openIn(root, path []byte, resolve uint64) (fd int, ok bool) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}
 	dir := unix.AT_FDCWD
 	if inside, ok := bytes.CutPrefix(path, append(root[:len(root):len(root)], '/')); ok && len(root) > 1 {
 		var err error
@@ -648,16 +650,37 @@ func openIn(root, path []byte) (fd int, ok bool) {
 			return -1, false
 		}
 		defer unix.Close(dir)
-		how.Resolve = unix.RESOLVE_IN_ROOT
+		how.Resolve |= unix.RESOLVE_IN_ROOT
 		path = append([]byte("./"), inside...)
 	}
 	fd, err := unix.Openat2(dir, string(path), &how)
 	return fd, err == nil
 }
 
+// resolveCached is RESOLVE_CACHED of linux/openat2.h: fail where it would wait.
+const resolveCached = 0x20
+
+// cached tells whether the kernel (5.12) knows resolveCached.
+var cached = sync.OnceValue(func() bool {
+	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolveCached})
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err == nil || errors.Is(err, unix.EAGAIN)
+})
+
 // lead returns the directory that a path leads to now.
 func (r *Recorder) lead(root, path []byte) (fan.Inode, bool) {
-	fd, ok := openIn(root, path)
+	resolve := uint64(0)
+	if r.opts.Serve {
+		// A file system that hangs is to keep nobody else: what the process just used
+		// is in the cache.
+		resolve = resolveCached
+	}
+	fd, ok := openIn(root, path, resolve)
+	if !ok && resolve != 0 && !cached() {
+		fd, ok = openIn(root, path, 0)
+	}
 	if !ok {
 		return fan.Inode{}, false
 	}

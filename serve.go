@@ -51,6 +51,14 @@ type waiting struct {
 // ErrStopped is what is said to who waits when the recorder ends.
 var ErrStopped = errors.New("the recorder stopped")
 
+// stoppedBy returns ErrStopped, with the error that stopped it if there was one.
+func stoppedBy(err error) error {
+	if err == nil {
+		return ErrStopped
+	}
+	return fmt.Errorf("%w: %w", ErrStopped, err)
+}
+
 // Do runs a function on the loop's goroutine. It reports false if there is none
 // any more.
 func (r *Recorder) Do(fn func()) bool {
@@ -94,12 +102,13 @@ func (r *Recorder) Serve() error {
 			failed = r.serveEpoch()
 		}
 	}
+	r.stopped = true
 	r.do.mu.Lock()
 	r.do.over = true
 	rest := r.do.fns
 	r.do.fns = nil
 	r.do.mu.Unlock()
-	why := errors.Join(ErrStopped, failed)
+	why := stoppedBy(failed)
 	for _, rec := range r.recordings {
 		rec.missing = append(rec.missing, why.Error())
 	}
@@ -223,6 +232,9 @@ type Sink struct {
 // Open begins a recording, of nobody yet. With trusted, it goes on where a
 // program gives privileges to who executes it.
 func (r *Recorder) Open(to Sink, trusted bool) (*Recording, error) {
+	if r.stopped || r.failed != nil {
+		return nil, stoppedBy(r.failed)
+	}
 	if r.resting {
 		if err := r.rouse(); err != nil {
 			r.failed = err
@@ -268,6 +280,9 @@ type FollowOptions struct {
 // unix.EBUSY, or what Allowed returns.
 func (rec *Recording) Follow(pid int, o FollowOptions) error {
 	r := rec.r
+	if r.stopped || r.failed != nil { // nothing is handed out any more: whoever is told so ends the log
+		return stoppedBy(r.failed)
+	}
 	_, p := r.join.tree.Since(uint32(pid))
 	if o.Exclusive && p != nil && !p.Exited && p.Recording != proctree.Nobody && p.Recording != rec.id {
 		return fmt.Errorf("process %d is followed by another recording: %w", pid, unix.EBUSY)

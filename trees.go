@@ -118,6 +118,7 @@ func (j *joiner) followed(p *process) {
 	if len(p.proc.Exe) == 0 {
 		j.describe(p)
 	}
+	p.proc.Asked--
 	f := j.trees.follows[p.request]
 	delete(j.trees.follows, p.request)
 	var t *tree
@@ -140,7 +141,7 @@ func (j *joiner) followed(p *process) {
 		}
 	}
 	p.proc.Heirs = f.recording
-	if !f.children {
+	if !f.children && outer[0] != f.recording {
 		j.enrol(p.proc, f.recording)
 	}
 }
@@ -156,23 +157,38 @@ func (j *joiner) describe(p *process) {
 }
 
 // privileged notes that a process executed what gives it privileges: who asked
-// to record it may not see what is done with them.
+// to record it, or only what it forks, may not see what is done with them.
 func (j *joiner) privileged(p *proctree.Process) {
-	t := j.trees.of(p)
-	if t == nil || t.trusted {
-		return
+	to, heirs := j.trusting(p.Recording), j.trusting(p.Heirs)
+	text := fmt.Sprintf("%d gained privileges: it is not recorded from here on", p.ID.TGID)
+	if to != p.Recording {
+		j.trees.comment(p.Recording, text)
 	}
-	j.trees.comment(p.Recording, fmt.Sprintf("%d gained privileges: it is not recorded from here on", p.ID.TGID))
-	to := t.outer
-	for o := j.trees.open[to]; o != nil && !o.trusted; o = j.trees.open[to] {
-		to = o.outer
+	if heirs != p.Heirs && p.Heirs != p.Recording {
+		j.trees.comment(p.Heirs, text)
 	}
-	if j.trees.open[to] == nil {
-		to = proctree.Nobody
+	p.Heirs = heirs
+	if to != p.Recording {
+		j.enrol(p, to)
 	}
-	p.Heirs = to
-	j.enrol(p, to)
 	j.dismiss(p)
+}
+
+// trusting returns the innermost recording, of one and those around it, that
+// may have what is done with privileges.
+func (j *joiner) trusting(recording uint32) uint32 {
+	if recording == 0 {
+		return 0
+	}
+	t := j.trees.open[recording]
+	for t != nil && !t.trusted {
+		recording = t.outer
+		t = j.trees.open[recording]
+	}
+	if t == nil {
+		return proctree.Nobody
+	}
+	return recording
 }
 
 // unfollow gives what is left of a recording to the one around it.
@@ -216,9 +232,10 @@ func (j *joiner) closeTree(recording uint32) {
 	}
 }
 
-// dismiss forgets a process of which nobody is told.
+// dismiss forgets a process of which nobody is told, nor will be: who has asked
+// to follow it had the answer that it is tracked.
 func (j *joiner) dismiss(p *proctree.Process) {
-	if p.Recording != proctree.Nobody || p.Heirs != proctree.Nobody || p.Exited {
+	if p.Recording != proctree.Nobody || p.Heirs != proctree.Nobody || p.Exited || p.Asked > 0 {
 		return
 	}
 	j.tree.Drop(p)

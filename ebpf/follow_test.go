@@ -1,6 +1,7 @@
 package ebpf
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -103,6 +105,10 @@ func TestFollowNobody(t *testing.T) {
 	}
 	if ids, err := w.Tracked(); err != nil || len(ids) != 0 {
 		t.Errorf("the set has %v, %v", ids, err)
+	}
+	number, start := uint32(cmd.Process.Pid), uint64(0)
+	if err := w.maps.Numbers.Lookup(number, &start); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Errorf("its number is kept for %d: %v", start, err)
 	}
 }
 

@@ -1048,7 +1048,7 @@ int on_follow(struct bpf_iter__task *ctx)
 	struct mm_struct *mm;
 	__u64 len = sizeof(*r);
 	__u32 tgid;
-	__u8 in = 1;
+	__u8 in = 1, known;
 
 	if (!task)
 		return 0;
@@ -1058,13 +1058,17 @@ int on_follow(struct bpf_iter__task *ctx)
 		return 0;
 	id.start = OF(OWN, task, start_boottime);
 	id.tgid = tgid;
+	known = bpf_map_lookup_elem(&tracked, &id) != 0; /* then its exit record retires it */
 	if (bpf_map_update_elem(&tracked, &id, &in, BPF_ANY) || bpf_map_update_elem(&numbers, &tgid, &id.start, BPF_ANY)) {
 		count_lost(LOST_TRACKED);
 		return 0;
 	}
 	signal = OF(OWN, task, signal);
 	if (!OF(OWN, signal, live.counter)) {
-		bpf_map_delete_elem(&tracked, &id);
+		if (!known) {
+			bpf_map_delete_elem(&tracked, &id);
+			bpf_map_delete_elem(&numbers, &tgid);
+		}
 		return 0;
 	}
 	s = get_scratch();

@@ -28,7 +28,8 @@ type Process struct {
 	// are several recordings, and Nobody. Set in the order of the records.
 	Recording, Heirs uint32
 
-	Met bool // it was there before: Forked is when it joined
+	Met   bool // it was there before: Forked is when it joined
+	Asked int  // so many Follow records of it are not handed out yet
 
 	Went int64  // time of its last released chdir while it had several threads
 	Goer uint32 // the thread that went

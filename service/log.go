@@ -31,7 +31,7 @@ var (
 
 // acceptLog checks that a client's descriptor may be written to as a log.
 // Errors wrap unix.EBADF or unix.EINVAL.
-func acceptLog(f *os.File) (*logfile.File, error) {
+func acceptLog(f *os.File, who Client) (*logfile.File, error) {
 	var st unix.Stat_t
 	var fs unix.Statfs_t
 	flags := 0
@@ -40,9 +40,11 @@ func acceptLog(f *os.File) (*logfile.File, error) {
 		return nil, err
 	}
 	var errs [3]error
+	var between bool
 	if err := raw.Control(func(fd uintptr) {
 		flags, errs[0] = unix.FcntlInt(fd, unix.F_GETFL, 0)
 		errs[1], errs[2] = unix.Fstat(int(fd), &st), unix.Fstatfs(int(fd), &fs)
+		between = who.between(int(fd))
 	}); err != nil {
 		return nil, err
 	}
@@ -58,6 +60,8 @@ func acceptLog(f *os.File) (*logfile.File, error) {
 	magic := int64(uint32(fs.Type))
 	l := logfile.NewFile(f)
 	switch {
+	case kind == unix.S_IFSOCK && !between:
+		return nil, fmt.Errorf("the log is a socket whose other end is not the client's own: %w", unix.EINVAL)
 	case kind == unix.S_IFIFO, kind == unix.S_IFSOCK:
 		l.Spool(spoolBytes)
 	case kind != unix.S_IFREG:
@@ -68,4 +72,18 @@ func acceptLog(f *os.File) (*logfile.File, error) {
 		return nil, fmt.Errorf("the log is on a filesystem (%#x) that is not for files: %w", magic, unix.EINVAL)
 	}
 	return l, nil
+}
+
+// between tells whether a socket leads from the client to the client. Who reads
+// from a Unix socket may learn who wrote, and do what root says.
+func (c Client) between(socket int) bool {
+	domain, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return false
+	}
+	if c.privileged() || domain == unix.AF_INET || domain == unix.AF_INET6 {
+		return true
+	}
+	peer, err := unix.GetsockoptUcred(socket, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return domain == unix.AF_UNIX && err == nil && peer.Pid != 0 && peer.Uid == c.UID
 }

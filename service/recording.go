@@ -85,7 +85,7 @@ func (s *Service) Open(file *os.File, who Client, o Options) (*Recording, error)
 	if o.Format == "" {
 		o.Format = "filemon"
 	}
-	f, err := acceptLog(file)
+	f, err := acceptLog(file, who)
 	if err != nil {
 		file.Close()
 		return nil, err
@@ -202,6 +202,18 @@ func (r *Recording) followFor(who Client, pidfd *os.File, o FollowOptions) error
 
 // Drain returns when every record of what was done before is in the log.
 func (r *Recording) Drain() error {
+	if err := r.handOut(); err != nil {
+		return err
+	}
+	if err := r.log.Sync(); err != nil {
+		return fmt.Errorf("write the log: %w", err)
+	}
+	return nil
+}
+
+// handOut returns when every record of what was done before was given to the
+// log, whose reader may still be waited for.
+func (r *Recording) handOut() error {
 	done := make(chan error, 1)
 	if !r.s.recorder.Do(func() {
 		r.rec.Drain(func(err error) {
@@ -215,11 +227,7 @@ func (r *Recording) Drain() error {
 	}) {
 		return errOver
 	}
-	err := <-done
-	if err == nil {
-		err = r.log.Sync()
-	}
-	if err != nil {
+	if err := <-done; err != nil {
 		return fmt.Errorf("write the log: %w", err)
 	}
 	return nil
@@ -238,7 +246,7 @@ func (r *Recording) Wait(done func(error)) (stop func() (live int), err error) {
 
 // Live returns how many processes of the recording run.
 func (r *Recording) Live() (n int) {
-	r.Drain() // what has ended is known by then
+	r.handOut() // what has ended is known by then
 	r.s.do(func() { n = r.rec.Live() })
 	return n
 }
@@ -266,11 +274,14 @@ func (r *Recording) Close(why ...string) (*Result, error) {
 	return res, r.log.Err()
 }
 
+// release gives up the log. The recording counts until nothing is left of it.
 func (r *Recording) release() {
 	r.file.Close()
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	if r.s.open[r.who.UID]--; r.s.open[r.who.UID] == 0 {
-		delete(r.s.open, r.who.UID)
-	}
+	r.log.Release(func() {
+		r.s.mu.Lock()
+		defer r.s.mu.Unlock()
+		if r.s.open[r.who.UID]--; r.s.open[r.who.UID] == 0 {
+			delete(r.s.open, r.who.UID)
+		}
+	})
 }

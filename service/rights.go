@@ -66,7 +66,25 @@ func (c Client) may(pid int) error {
 	if !ids(string(status), "Uid:", c.UID) || !ids(string(status), "Gid:", c.GID) || st.Uid != c.UID {
 		return fmt.Errorf("process %d is not only the client's: %w", pid, unix.EPERM)
 	}
+	// Those of another user namespace are good for nothing outside of it.
+	if privileges(string(status)) && sameFile(dir+"/ns/user", "/proc/self/ns/user") {
+		return fmt.Errorf("process %d has capabilities: %w", pid, unix.EPERM)
+	}
 	return nil
+}
+
+// privileges tells whether a process has any capabilities, by /proc/PID/status.
+func privileges(status string) bool {
+	_, set, ok := strings.Cut(status, "\nCapPrm:")
+	set, _, _ = strings.Cut(set, "\n")
+	return !ok || strings.Trim(set, "\t 0") != ""
+}
+
+// sameFile tells whether two paths lead to one file; that it is not known counts
+// as if they did.
+func sameFile(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) != nil || unix.Stat(b, &y) != nil || x.Dev == y.Dev && x.Ino == y.Ino
 }
 
 // ids tells whether all ids in a line of /proc/PID/status are one.

@@ -137,6 +137,34 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
+// TestPrivilegedParent: what a process forks that has gained privileges is not
+// for the user who asked for its children only.
+func TestPrivilegedParent(t *testing.T) {
+	socket := serve(t)
+	env := program(t, "/usr/bin/env", os.ModeSetuid|0o755)
+	for _, client := range []int{12345, 0} {
+		dir := tree(t)
+		do(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600), os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
+		log := logIn(t, t.TempDir())
+		c := dial(t, socket, client)
+		do(t, begin(c, log, Options{}))
+		w := start(t, 12345, dir, "/bin/cat mine; exec "+env+" /usr/bin/python3 -c 'import os; os.fork() or open(\"secret\")'")
+		do(t, c.Follow(w.pidfd, FollowOptions{Children: true}))
+		w.goOn()
+		if _, err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := text(t, log)
+		_, complete := shape(t, got)
+		if all := client == 0; strings.Contains(got, "secret") != all || strings.Contains(got, "gained privileges") == all {
+			t.Errorf("client %d:\n%s", client, got)
+		}
+		if !complete || !strings.Contains(got, "/mine\n") {
+			t.Errorf("client %d: what the user did is not there:\n%s", client, got)
+		}
+	}
+}
+
 // TestLogs: what is no log is refused.
 func TestLogs(t *testing.T) {
 	socket := serve(t)
@@ -144,6 +172,25 @@ func TestLogs(t *testing.T) {
 		return func() (*os.File, error) { return os.OpenFile(name, flags, 0o666) }
 	}
 	file := logIn(t, t.TempDir()).Name()
+	// connected returns what a user gets who connects to a socket of root's.
+	connected := func(kind int) (f *os.File, err error) {
+		dir := tree(t)
+		listener, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+		do(t, err)
+		t.Cleanup(func() { unix.Close(listener) })
+		to := &unix.SockaddrUnix{Name: filepath.Join(dir, "socket")}
+		do(t, unix.Bind(listener, to), os.Chmod(to.Name, 0o777))
+		if kind == unix.SOCK_STREAM {
+			do(t, unix.Listen(listener, 1))
+		}
+		as(t, 12345, func() {
+			var fd int
+			if fd, err = unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0); err == nil {
+				f, err = os.NewFile(uintptr(fd), "socket"), unix.Connect(fd, to)
+			}
+		})
+		return f, err
+	}
 	for _, c := range []struct {
 		what string
 		open func() (*os.File, error)
@@ -162,6 +209,21 @@ func TestLogs(t *testing.T) {
 			}
 			return f, err
 		}, unix.EINVAL},
+		{"a socket to root", func() (*os.File, error) { return connected(unix.SOCK_STREAM) }, unix.EINVAL},
+		{"a datagram socket to root", func() (*os.File, error) { return connected(unix.SOCK_DGRAM) }, unix.EINVAL},
+		{"a socket to the kernel", func() (*os.File, error) {
+			fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+			return os.NewFile(uintptr(fd), "netlink"), err
+		}, unix.EINVAL},
+		{"a pair of sockets", func() (f *os.File, err error) {
+			as(t, 12345, func() {
+				var fds [2]int
+				fds, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+				f = os.NewFile(uintptr(fds[0]), "pair")
+				t.Cleanup(func() { unix.Close(fds[1]) })
+			})
+			return f, err
+		}, nil},
 		{"a file", open(file, os.O_WRONLY), nil},
 		{"a file to append to", open(file, os.O_WRONLY|os.O_APPEND), nil},
 		{"a memfd", func() (*os.File, error) {
@@ -339,6 +401,38 @@ func TestUnread(t *testing.T) {
 		sent++
 	}
 	works(t, socket, fmt.Sprintf("beside %d unread answers", sent), 54321)
+}
+
+// TestLinks: where a link leads that a user cannot see is not told: it may be
+// there only since the call.
+func TestLinks(t *testing.T) {
+	socket := serve(t)
+	dir := tree(t)
+	private := filepath.Join(dir, "private")
+	do(t, os.Mkdir(private, 0o700), os.Symlink("target-of-root", filepath.Join(private, "link")), os.WriteFile(filepath.Join(private, "target-of-root"), nil, 0o600))
+	const change = `import os
+for i in range(50):
+    open("g", "w").close()
+    os.symlink("private/link", "l")
+    os.truncate("g", 0)
+    os.rename("l", "g")
+    os.remove("g")
+`
+	do(t, os.WriteFile(filepath.Join(dir, "change.py"), []byte(change), 0o644))
+	for _, uid := range []int{12345, 0} {
+		log := logIn(t, t.TempDir())
+		c := dial(t, socket, uid)
+		do(t, begin(c, log, Options{}))
+		w := start(t, 12345, dir, "python3 change.py")
+		do(t, c.Follow(w.pidfd, FollowOptions{}))
+		w.goOn()
+		if _, err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := text(t, log); uid != 0 && strings.Contains(got, "target-of-root") || !strings.Contains(got, "/g\n") {
+			t.Errorf("%s", got)
+		}
+	}
 }
 
 // TestHeld: what nobody explains yet of one recording, a failed exec of a process

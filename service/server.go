@@ -19,6 +19,7 @@ import (
 const (
 	MaxConnections = 2048             // of one user who is not root
 	answerTime     = 10 * time.Second // for a client to take an answer
+	perConnection  = 4                // descriptors, of what the process may have
 )
 
 // server has the connections.
@@ -27,6 +28,7 @@ type server struct {
 	mu     sync.Mutex
 	users  map[uint32]int
 	conns  map[*net.UnixConn]bool
+	total  int // so many connections at most, but for root's
 	over   bool
 	active sync.WaitGroup
 }
@@ -34,7 +36,11 @@ type server struct {
 // Serve answers the clients of a socket of type SOCK_SEQPACKET until the
 // listener is closed, and ends their recordings then.
 func (s *Service) Serve(l *net.UnixListener) error {
-	srv := &server{Service: s, users: map[uint32]int{}, conns: map[*net.UnixConn]bool{}}
+	srv := &server{Service: s, users: map[uint32]int{}, conns: map[*net.UnixConn]bool{}, total: MaxConnections}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		srv.total = int(min(limit.Cur, 1<<20) / perConnection)
+	}
 	defer srv.stop()
 	for {
 		c, err := l.AcceptUnix()
@@ -59,6 +65,9 @@ func (s *server) admit(c *net.UnixConn) {
 	s.mu.Lock()
 	if err == nil && s.users[who.UID] >= MaxConnections && !who.privileged() {
 		err = fmt.Errorf("user %d has %d connections: %w", who.UID, MaxConnections, unix.EMFILE)
+	}
+	if err == nil && len(s.conns) >= s.total && !who.privileged() {
+		err = fmt.Errorf("the service has %d connections: %w", s.total, unix.EMFILE)
 	}
 	if err == nil && s.over {
 		err = errOver
@@ -307,11 +316,14 @@ func (c *connection) wait() error {
 	stop, err := c.rec.Wait(func(err error) {
 		once.Do(func() { c.answer(&packet{word: "ok"}, err) })
 	})
+	if err != nil {
+		return err // which is the answer
+	}
 	c.stop = func() {
 		live := stop()
 		once.Do(func() { c.answer(nil, &Error{unix.ECANCELED, fmt.Sprintf("%d of its processes were running", live)}) })
 	}
-	return err
+	return nil
 }
 
 // cmpErr returns the first error, or what fn returns if there is none.

@@ -32,31 +32,44 @@ func do(t testing.TB, errs ...error) {
 	}
 }
 
-// serve runs a service, and returns its socket.
-func serve(t testing.TB) string {
+// run runs a recorder until it is quit.
+func run(t testing.TB) *fanrec.Recorder {
 	t.Helper()
 	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, ArgsMax: 4096, Log: zerolog.Nop()})
 	if errors.Is(err, unix.EPERM) || errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, fan.ErrNotSupported) {
 		t.Skip(err)
 	}
 	do(t, err)
-	dir, err := os.MkdirTemp("", "service-")
-	do(t, err, os.Chmod(dir, 0o755))
-	l, err := Listen(filepath.Join(dir, "socket"), 0o666)
-	do(t, err)
-	served, accepted := make(chan error, 1), make(chan error, 1)
+	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()
-	go func() { accepted <- New(rec, zerolog.Nop()).Serve(l) }()
 	t.Cleanup(func() {
 		rec.Quit()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
+		rec.Close()
+	})
+	return rec
+}
+
+// serve runs a service, and returns its socket.
+func serve(t testing.TB) string {
+	t.Helper()
+	rec := run(t)
+	dir, err := os.MkdirTemp("", "service-")
+	do(t, err, os.Chmod(dir, 0o755))
+	l, err := Listen(filepath.Join(dir, "socket"), 0o666)
+	do(t, err)
+	accepted := make(chan error, 1)
+	go func() { accepted <- New(rec, zerolog.Nop()).Serve(l) }()
+	t.Cleanup(func() { // before the recorder is closed
+		rec.Quit()
+		for rec.Do(func() {}) {
+		}
 		l.Close()
 		if err := <-accepted; err != nil {
 			t.Error(err)
 		}
-		rec.Close()
 		os.RemoveAll(dir)
 	})
 	return l.Addr().String()
@@ -395,6 +408,79 @@ func TestLeftEarly(t *testing.T) {
 	}
 	if _, complete := shape(t, text(t, log)); complete || !strings.Contains(text(t, log), "left while 1 of its processes were running") {
 		t.Errorf("%s", text(t, log))
+	}
+}
+
+// TestLeftPipe: who leaves a log that nobody reads is not waited for.
+func TestLeftPipe(t *testing.T) {
+	s := New(run(t), zerolog.Nop())
+	unread, log, err := os.Pipe()
+	do(t, err)
+	r, err := s.Open(log, Client{PID: os.Getpid()}, Options{})
+	do(t, err)
+	w := start(t, 0, t.TempDir(), "i=0; while [ $i -lt 5000 ]; do read x </etc/passwd; i=$((i+1)); done")
+	fd, err := unix.Dup(w.pidfd)
+	do(t, err)
+	pidfd := os.NewFile(uintptr(fd), "pidfd")
+	defer pidfd.Close()
+	do(t, r.Follow(pidfd, FollowOptions{}))
+	w.goOn()
+	live := make(chan int, 1)
+	go func() { live <- r.Live() }()
+	select {
+	case n := <-live:
+		if n != 0 {
+			t.Errorf("%d processes run", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for who does not read")
+	}
+	unread.Close()
+	r.Close()
+}
+
+// TestWaitStopped: a wait has one answer, also when the service has stopped.
+func TestWaitStopped(t *testing.T) {
+	rec := run(t)
+	s := New(rec, zerolog.Nop())
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	do(t, err)
+	r, err := s.Open(log, Client{}, Options{})
+	do(t, err)
+	defer r.Close()
+	rec.Quit()
+	for rec.Do(func() {}) {
+	}
+	c := &connection{rec: r}
+	if err := c.wait(); !errors.Is(err, errOver) || c.stop != nil {
+		t.Errorf("%v, and another answer to come: %v", err, c.stop != nil)
+	}
+}
+
+// TestStopped: behind the end of the recorder nothing is opened, followed or
+// handed out.
+func TestStopped(t *testing.T) {
+	rec := run(t)
+	w := start(t, 0, t.TempDir(), ":")
+	type outcome struct {
+		before, opened, followed error
+		flushed                  int
+	}
+	ended := make(chan outcome, 1)
+	rec.Do(func() {
+		var o outcome
+		var r *fanrec.Recording
+		r, o.before = rec.Open(fanrec.Sink{Flush: func() { o.flushed++ }}, true)
+		rec.Quit()
+		rec.Do(func() {
+			_, o.opened = rec.Open(fanrec.Sink{}, true)
+			o.followed = r.Follow(w.Process.Pid, fanrec.FollowOptions{})
+			ended <- o
+		})
+	})
+	o := <-ended
+	if o.before != nil || !errors.Is(o.opened, fanrec.ErrStopped) || !errors.Is(o.followed, fanrec.ErrStopped) || o.flushed != 0 {
+		t.Errorf("%+v", o)
 	}
 }
 

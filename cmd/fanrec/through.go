@@ -93,6 +93,7 @@ func (j *job) through(conn *service.Conn) error {
 	t := &remote{conn: conn, child: child}
 	go forward(t, signals)
 	if _, err := child.Reap(true); err != nil {
+		conn.Close(err.Error())
 		return err
 	}
 	var why []string

@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fanrec/output"
 )
@@ -152,4 +155,73 @@ func TestSpool(t *testing.T) {
 	if n := <-read; n != 200*len(chunk) {
 		t.Errorf("%d bytes came", n)
 	}
+}
+
+// sizes are those of the writes.
+type sizes []int
+
+func (s *sizes) Write(p []byte) (int, error) {
+	*s = append(*s, len(p))
+	return len(p), nil
+}
+
+// TestSpoolTurns: what is written at once is little, so that a slow reader is
+// not taken for one that takes nothing.
+func TestSpoolTurns(t *testing.T) {
+	var to sizes
+	s := newSpool(&to, 8<<20)
+	if _, err := s.Write(make([]byte, 1<<20+1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sync(0); err != nil {
+		t.Fatal(err)
+	}
+	s.close(func() {})
+	if len(to) != 17 || slices.Max(to) != turnBytes || s.turn != 17 {
+		t.Errorf("%d turns, writes of %v bytes", s.turn, to)
+	}
+}
+
+// TestSpoolUnused: a log that nothing is written to has no goroutine.
+func TestSpoolUnused(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 100 {
+		newSpool(io.Discard, 1)
+	}
+	if n := runtime.NumGoroutine(); n >= before+100 {
+		t.Errorf("%d goroutines, %d before", n, before)
+	}
+}
+
+// gate is a writer that waits to be opened.
+type gate chan struct{}
+
+func (g gate) Write(p []byte) (int, error) {
+	<-g
+	return len(p), nil
+}
+
+// TestSpoolOver: a log that was given up is over when its last write returned.
+func TestSpoolOver(t *testing.T) {
+	to := make(gate)
+	s := newSpool(to, 1<<20)
+	if _, err := s.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sync(time.Nanosecond); !errors.Is(err, ErrSlow) {
+		t.Error(err)
+	}
+	over := make(chan struct{})
+	s.close(func() { close(over) })
+	select {
+	case <-over:
+		t.Error("it is over while it is being written")
+	default:
+	}
+	close(to)
+	<-over
+	s = newSpool(to, 1)
+	over = make(chan struct{})
+	s.close(func() { close(over) })
+	<-over // nothing was written
 }

@@ -130,6 +130,16 @@ func (l *Log) Err() error { return l.err }
 // Sync waits until what was flushed has reached the system.
 func (l *Log) Sync() error { return l.file.Sync() }
 
+// Release calls over when nobody writes to the file any more. Of a log that was
+// given up a write may return much later, or never, and has a thread until then.
+func (l *Log) Release(over func()) {
+	if l.file.spool == nil {
+		over()
+		return
+	}
+	l.file.spool.close(over)
+}
+
 // End writes the trailer and closes the file, unless it is a stream. If it
 // could not be written, the trailer is made to say so; that this could not be
 // written either is returned.
@@ -139,7 +149,6 @@ func (l *Log) End(t *output.Trailer) error {
 	}
 	if l.file.spool != nil {
 		l.keep(l.file.spool.sync(stall))
-		l.file.spool.close()
 	}
 	if l.file.regular && l.err == nil {
 		l.keep(l.file.Close()) // some filesystems tell only now

@@ -21,16 +21,17 @@ type spool struct {
 	mu     sync.Mutex
 	change sync.Cond
 	wait   []byte
+	begun  bool // there is the goroutine
 	busy   bool // something is being written
 	closed bool
-	turn   int // so many writes have returned
+	over   func() // called when the goroutine ends
+	turn   int    // so many writes have returned
 	err    error
 }
 
 func newSpool(to io.Writer, limit int) *spool {
 	s := &spool{to: to, limit: limit}
 	s.change.L = &s.mu
-	go s.run()
 	return s
 }
 
@@ -46,14 +47,29 @@ func (s *spool) Write(p []byte) (int, error) {
 		return 0, s.err
 	}
 	s.wait = append(s.wait, p...)
+	if !s.begun { // a log that is refused before it has anything needs none
+		s.begun = true
+		go s.run()
+	}
 	s.change.Broadcast()
 	return len(p), nil
 }
 
+// turnBytes is how much is written in a turn: who takes that much within the
+// time that sync gives takes something.
+const turnBytes = 64 << 10
+
 func (s *spool) run() {
 	var spare []byte
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer func() {
+		over := s.over
+		s.begun = false
+		s.mu.Unlock()
+		if over != nil {
+			over()
+		}
+	}()
 	for {
 		for len(s.wait) == 0 && !s.closed {
 			s.change.Wait()
@@ -63,11 +79,18 @@ func (s *spool) run() {
 		}
 		p := s.wait
 		s.wait, s.busy = spare[:0], true
-		s.mu.Unlock()
-		_, err := s.to.Write(p)
-		s.mu.Lock()
+		var err error
+		for rest := p; len(rest) > 0 && err == nil; s.turn++ {
+			part := rest[:min(len(rest), turnBytes)]
+			rest = rest[len(part):]
+			s.mu.Unlock()
+			_, err = s.to.Write(part)
+			s.mu.Lock()
+			if err == nil {
+				err = s.err // given up meanwhile
+			}
+		}
 		s.busy, spare = false, p
-		s.turn++
 		if cap(spare) > s.limit/8 {
 			spare = nil // what waits seldom is not worth its memory
 		}
@@ -103,10 +126,15 @@ func (s *spool) sync(stall time.Duration) error {
 	return s.err
 }
 
-// close ends the goroutine when all is written. It does not wait for that.
-func (s *spool) close() {
+// close ends the goroutine when all is written. It does not wait for that: over
+// is called then.
+func (s *spool) close(over func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
+	s.closed, s.over = true, over
+	begun := s.begun
+	s.mu.Unlock()
 	s.change.Broadcast()
+	if !begun {
+		over()
+	}
 }
