@@ -411,12 +411,10 @@ func TestLinks(t *testing.T) {
 	private := filepath.Join(dir, "private")
 	do(t, os.Mkdir(private, 0o700), os.Symlink("target-of-root", filepath.Join(private, "link")), os.WriteFile(filepath.Join(private, "target-of-root"), nil, 0o600))
 	const change = `import os
-for i in range(50):
-    open("g", "w").close()
-    os.symlink("private/link", "l")
-    os.truncate("g", 0)
-    os.rename("l", "g")
-    os.remove("g")
+open("g", "w").close()
+os.symlink("private/link", "l")
+os.truncate("g", 0)
+os.rename("l", "g")
 `
 	do(t, os.WriteFile(filepath.Join(dir, "change.py"), []byte(change), 0o644))
 	for _, uid := range []int{12345, 0} {
@@ -429,6 +427,7 @@ for i in range(50):
 		if _, err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
+		do(t, os.Remove(filepath.Join(dir, "g")))
 		if got := text(t, log); uid != 0 && strings.Contains(got, "target-of-root") || !strings.Contains(got, "/g\n") {
 			t.Errorf("%s", got)
 		}
