@@ -88,6 +88,7 @@ type Recorder struct {
 	idle     time.Time     // since when nothing is recorded
 	failed   error         // of what was posted
 	busy     int           // items of the last epoch
+	took     time.Duration // to join them
 	slept    time.Duration // before it
 	epochs   int
 	missing  []string // by every recording that was open then
@@ -476,6 +477,13 @@ func poll(fds []unix.PollFd, timeout int) error {
 	return nil
 }
 
+// busyTime returns what the thread has used of its processor.
+func busyTime() time.Duration {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
+	return time.Duration(ts.Nano())
+}
+
 // monotonic returns the time by the clock of the tracker.
 func monotonic() int64 {
 	var ts unix.Timespec
@@ -498,6 +506,8 @@ func (r *Recorder) epoch() error {
 		return err
 	}
 	r.busy = len(r.join.now.events) + len(r.join.now.calls)
+	begin := busyTime()
+	r.relieve()
 	gone, err := r.remount()
 	if err != nil {
 		return err
@@ -511,6 +521,7 @@ func (r *Recorder) epoch() error {
 	}
 	r.join.release(false)
 	r.forgetOverlays()
+	r.took = busyTime() - begin
 	return errors.Join(r.retire, r.wide)
 }
 

@@ -203,6 +203,41 @@ func (r *Recorder) serveEpoch() error {
 	return nil
 }
 
+// What an epoch has of one recording, and how much of a processor the join may
+// take for an epoch, before others are thought of. (8,000 items take some 5 ms.)
+const (
+	muchOfOne = 5_000
+	longEpoch = 250 * time.Millisecond
+)
+
+// relieve gives up a recording that keeps all others waiting: it did more, and of
+// a kind that takes longer to join, than can be followed. Such a log says so.
+func (r *Recorder) relieve() {
+	much := muchOfOne
+	if len(r.recordings) == 1 {
+		much *= 10 // somebody may come
+	}
+	if r.took < longEpoch || r.busy < much {
+		return
+	}
+	j := r.join
+	items := map[uint32]int{}
+	for i := range j.now.calls {
+		items[j.now.calls[i].proc.Recording]++
+	}
+	for i := range j.now.events {
+		if e := &j.now.events[i]; !e.outside {
+			items[j.recordingOf(e)]++
+		}
+	}
+	for id, rec := range r.recordings {
+		if t := j.trees.open[id]; t != nil && !t.trusted && items[id] > much {
+			rec.missing = append(rec.missing, fmt.Sprintf("it kept the service from others with %d records at once, and was given up", items[id]))
+			j.abandon(id)
+		}
+	}
+}
+
 // A Recording is what one of several trees did. Its methods are for the
 // goroutine of the loop: see Do.
 type Recording struct {

@@ -232,6 +232,44 @@ func (j *joiner) closeTree(recording uint32) {
 	}
 }
 
+// abandon ends the following of all processes of a recording, and drops what is
+// pending of them: only what they did to directories is kept.
+func (j *joiner) abandon(recording uint32) {
+	for i := range j.now.calls {
+		if c := &j.now.calls[i]; c.proc.Recording == recording {
+			c.ready, c.done, c.maybe = true, true, false
+		}
+	}
+	for i := range j.now.requests {
+		if c := &j.now.requests[i]; c.proc.Recording == recording {
+			c.done = true
+		}
+	}
+	for i := range j.now.events {
+		e := &j.now.events[i]
+		if e.outside || j.recordingOf(e) != recording {
+			continue
+		}
+		e.outside, e.settled = true, true
+		e.done = e.done || e.mask&bitDir == 0 || e.mask&(bitCreate|bitDelete|bitRename) == 0
+	}
+	var all []*proctree.Process
+	j.tree.All(func(p *proctree.Process) {
+		if p.Recording == recording || p.Heirs == recording {
+			all = append(all, p)
+		}
+	})
+	for _, p := range all {
+		if p.Heirs == recording {
+			p.Heirs = proctree.Nobody
+		}
+		if p.Recording == recording {
+			j.enrol(p, proctree.Nobody)
+		}
+		j.dismiss(p)
+	}
+}
+
 // dismiss forgets a process of which nobody is told, nor will be: who has asked
 // to follow it had the answer that it is tracked.
 func (j *joiner) dismiss(p *proctree.Process) {

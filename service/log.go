@@ -57,6 +57,10 @@ func acceptLog(f *os.File, who Client) (*logfile.File, error) {
 		return nil, fmt.Errorf("look at the log: %w", errs[1])
 	}
 	kind := st.Mode & unix.S_IFMT
+	if st.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 && kind == unix.S_IFREG {
+		// They would stay: who writes has the rights to it.
+		return nil, fmt.Errorf("the log has a set-user-ID or set-group-ID bit: %w", unix.EINVAL)
+	}
 	magic := int64(uint32(fs.Type))
 	l := logfile.NewFile(f)
 	switch {

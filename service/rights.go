@@ -58,9 +58,9 @@ func (c Client) may(pid int) error {
 		return fmt.Errorf("process %d has ended: %w", pid, unix.ESRCH)
 	}
 	// Of a process whose memory may not be read, because it has or had rights
-	// that its user has not, these files belong to root.
+	// that its user has not, these files belong to root. (But not the directory itself.)
 	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
+	if err := unix.Stat(dir+"/fd", &st); err != nil {
 		return fmt.Errorf("process %d has ended: %w", pid, unix.ESRCH)
 	}
 	if !ids(string(status), "Uid:", c.UID) || !ids(string(status), "Gid:", c.GID) || st.Uid != c.UID {

@@ -47,16 +47,20 @@ func TestWho(t *testing.T) {
 	socket := serve(t)
 	setuid := program(t, "/bin/sleep", os.ModeSetuid|0o755)
 	setgid := program(t, "/bin/sleep", os.ModeSetgid|0o755)
-	process := func(attr *syscall.Credential, argv ...string) int {
+	// process starts one, and waits until it executes the program, or has made the file.
+	process := func(attr *syscall.Credential, until string, argv ...string) int {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: attr}
 		do(t, cmd.Start())
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-		for { // until it has executed: before, it is a copy of this
-			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid))
-			do(t, err)
-			if filepath.Base(exe) == filepath.Base(argv[0]) {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			_, err := os.Stat(until)
+			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid))
+			if err == nil || filepath.Base(exe) == until {
 				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%v: is not at %s", argv, until)
 			}
 		}
 		fd, err := unix.PidfdOpen(cmd.Process.Pid, 0)
@@ -64,6 +68,7 @@ func TestWho(t *testing.T) {
 		t.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}
+	closed := filepath.Join(tree(t), "closed")
 	user := func(uid uint32, groups ...uint32) *syscall.Credential {
 		return &syscall.Credential{Uid: uid, Gid: uid, Groups: groups}
 	}
@@ -80,17 +85,19 @@ func TestWho(t *testing.T) {
 		pidfd  int
 		want   error
 	}{
-		{"own", 12345, process(user(12345), "/bin/sleep", "100"), nil},
-		{"root's", 12345, process(nil, "/bin/sleep", "100"), unix.EPERM},
-		{"another user's", 12345, process(user(54321), "/bin/sleep", "100"), unix.EPERM},
-		{"own, set-user-ID", 12345, process(user(12345), setuid, "100"), unix.EPERM},
-		{"own, set-group-ID", 12345, process(user(12345), setgid, "100"), unix.EPERM},
-		{"own, with another group", 12345, process(&syscall.Credential{Uid: 12345, Gid: 54321}, "/bin/sleep", "100"), unix.EPERM},
+		{"own", 12345, process(user(12345), "sleep", "/bin/sleep", "100"), nil},
+		{"root's", 12345, process(nil, "sleep", "/bin/sleep", "100"), unix.EPERM},
+		{"another user's", 12345, process(user(54321), "sleep", "/bin/sleep", "100"), unix.EPERM},
+		{"own, set-user-ID", 12345, process(user(12345), "sleep", setuid, "100"), unix.EPERM},
+		{"own, set-group-ID", 12345, process(user(12345), "sleep", setgid, "100"), unix.EPERM},
+		{"own, with another group", 12345, process(&syscall.Credential{Uid: 12345, Gid: 54321}, "sleep", "/bin/sleep", "100"), unix.EPERM},
+		{"own, not to be read", 12345, process(user(12345), closed, "/usr/bin/python3", "-c", "import ctypes, time; ctypes.CDLL(None).prctl(4, 0); open('"+closed+"', 'w'); time.sleep(100)"), unix.EPERM},
+		{"own, with capabilities", 12345, process(nil, "sleep", "/usr/bin/setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "/bin/sleep", "100"), unix.EPERM},
 		{"init", 12345, -1, unix.EPERM},
 		{"ended", 12345, gone, unix.ESRCH},
 		{"no pidfd", 12345, int(null.Fd()), unix.EINVAL},
-		{"a user's, by root", 0, process(user(12345), "/bin/sleep", "100"), nil},
-		{"set-user-ID, by root", 0, process(user(12345), setuid, "100"), nil},
+		{"a user's, by root", 0, process(user(12345), "sleep", "/bin/sleep", "100"), nil},
+		{"set-user-ID, by root", 0, process(user(12345), "sleep", setuid, "100"), nil},
 	} {
 		if c.pidfd < 0 {
 			c.pidfd, err = unix.PidfdOpen(1, 0)
@@ -401,6 +408,43 @@ func TestUnread(t *testing.T) {
 		sent++
 	}
 	works(t, socket, fmt.Sprintf("beside %d unread answers", sent), 54321)
+}
+
+// TestStorm: what takes longer to join than to do is given up for others, and its
+// log says so.
+func TestStorm(t *testing.T) {
+	socket := serve(t)
+	dir := tree(t)
+	const storm = `import os, time
+for i in range(4): os.fork()
+end = time.time() + 3
+n = str(os.getpid() % 4)
+while time.time() < end:
+    for i in range(100):
+        try:
+            os.mkdir("a" + n); os.rename("a" + n, "b" + n); os.rmdir("b" + n)
+        except OSError: pass
+`
+	do(t, os.WriteFile(filepath.Join(dir, "storm.py"), []byte(storm), 0o644))
+	log := logIn(t, t.TempDir())
+	c := dial(t, socket, 54321)
+	do(t, begin(c, log, Options{}))
+	w := start(t, 54321, dir, "python3 storm.py")
+	do(t, c.Follow(w.pidfd, FollowOptions{}))
+	done := make(chan bool)
+	go func() { w.goOn(); close(done) }()
+	for range 5 {
+		works(t, socket, "beside a storm", 12345)
+	}
+	<-done
+	res, err := c.Close()
+	do(t, err)
+	_, complete := shape(t, text(t, log))
+	t.Logf("%d records, %v", res.Stats.Events, res.Incomplete)
+	if complete != (len(res.Incomplete) == 0) {
+		t.Errorf("complete: %v, %v", complete, res.Incomplete)
+	}
+	works(t, socket, "after a storm", 12345)
 }
 
 // TestLinks: where a link leads that a user cannot see is not told: it may be
