@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -84,6 +83,7 @@ type Recorder struct {
 	grown    bool
 	doubtful bool // records of ends may be lost
 	stopped  bool
+	lost     uint64        // process records, when that was last looked at
 	resting  bool          // nothing is watched nor tracked
 	idle     time.Time     // since when nothing is recorded
 	failed   error         // of what was posted
@@ -661,36 +661,43 @@ func openIn(root, path []byte, resolve uint64) (fd int, ok bool) {
 			return -1, false
 		}
 		defer unix.Close(dir)
-		how.Resolve |= unix.RESOLVE_IN_ROOT
+		if how.Resolve&unix.RESOLVE_NO_XDEV == 0 {
+			how.Resolve |= unix.RESOLVE_IN_ROOT
+		}
 		path = append([]byte("./"), inside...)
 	}
 	fd, err := unix.Openat2(dir, string(path), &how)
 	return fd, err == nil
 }
 
-// resolveCached is RESOLVE_CACHED of linux/openat2.h: fail where it would wait.
+// resolveCached is RESOLVE_CACHED of linux/openat2.h (5.12): fail where it would
+// wait, or would have to note a time of access.
 const resolveCached = 0x20
 
-// cached tells whether the kernel (5.12) knows resolveCached.
-var cached = sync.OnceValue(func() bool {
-	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolveCached})
-	if err == nil {
-		unix.Close(fd)
+// hangs tells whether a filesystem answers when somebody else likes.
+func hangs(fstype string) bool {
+	for _, prefix := range []string{"fuse", "nfs", "cifs", "smb", "9p", "ceph", "afs", "autofs", "virtiofs", "lustre", "glusterfs"} {
+		if strings.HasPrefix(fstype, prefix) {
+			return true
+		}
 	}
-	return err == nil || errors.Is(err, unix.EAGAIN)
-})
+	return false
+}
 
 // lead returns the directory that a path leads to now.
 func (r *Recorder) lead(root, path []byte) (fan.Inode, bool) {
 	resolve := uint64(0)
 	if r.opts.Serve {
-		// A file system that hangs is to keep nobody else: what the process just used
-		// is in the cache.
 		resolve = resolveCached
 	}
 	fd, ok := openIn(root, path, resolve)
-	if !ok && resolve != 0 && !cached() {
-		fd, ok = openIn(root, path, 0)
+	if !ok && r.opts.Serve {
+		// A filesystem that hangs is to keep nobody else: within one that does not.
+		m, known := r.table.On(path)
+		if !known || hangs(m.Type) {
+			return fan.Inode{}, false
+		}
+		fd, ok = openIn([]byte(m.Mountpoint), path, unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS)
 	}
 	if !ok {
 		return fan.Inode{}, false

@@ -213,6 +213,7 @@ const (
 // relieve gives up a recording that keeps all others waiting: it did more, and of
 // a kind that takes longer to join, than can be followed. Such a log says so.
 func (r *Recorder) relieve() {
+	r.distrust()
 	much := muchOfOne
 	if len(r.recordings) == 1 {
 		much *= 10 // somebody may come
@@ -234,6 +235,24 @@ func (r *Recorder) relieve() {
 		if t := j.trees.open[id]; t != nil && !t.trusted && items[id] > much {
 			rec.missing = append(rec.missing, fmt.Sprintf("it kept the service from others with %d records at once, and was given up", items[id]))
 			j.abandon(id)
+		}
+	}
+}
+
+// distrust ends the recordings of who may not see everything when a record of a
+// process was lost: it may have told that one gained privileges.
+func (r *Recorder) distrust() {
+	if !r.opts.Serve {
+		return
+	}
+	lost, err := r.tracker.Lost()
+	if err != nil || lost.Processes == r.lost {
+		return
+	}
+	r.lost = lost.Processes
+	for id := range r.recordings {
+		if t := r.join.trees.open[id]; t != nil && !t.trusted {
+			r.join.abandon(id)
 		}
 	}
 }
