@@ -52,6 +52,8 @@ var less = map[string]struct {
 	"bookworm/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"},
 	"bullseye/tmpfs":   {[]string{"tour", "temporary", "nocalls"}, "by calls only"}, // it has no fsid before 5.13
 	"*/*":              {[]string{"nocalls"}, "ok but for `--no-calls`"},
+	// Programs of tracepoints are preempted there: docs/todo.md.
+	"sid/service": {strings.Split("tour|temporary|exchange|exec|names|opens|places", "|"), "not exact"},
 }
 
 // programs are what the scripts run.
