@@ -3,6 +3,7 @@ package fanrec
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -129,7 +130,10 @@ const lingerTime = time.Second
 
 func (r *Recorder) rest() error {
 	r.resting = true
-	return errors.Join(r.unwatch(), r.tracker.Detach())
+	err := errors.Join(r.unwatch(), r.tracker.Detach())
+	r.join = nil // another one begins
+	debug.FreeOSMemory()
+	return err
 }
 
 // rouse ends a rest.

@@ -27,7 +27,7 @@ type Filemon struct {
 
 // NewFilemon returns a writer of version 4 or 5.
 func NewFilemon(w io.Writer, version int) *Filemon {
-	return &Filemon{w: bufio.NewWriterSize(w, 64<<10), version: version, line: make([]byte, 0, 1024)}
+	return &Filemon{w: bufio.NewWriterSize(w, 16<<10), version: version, line: make([]byte, 0, 1024)}
 }
 
 // Begin implements Writer.

@@ -30,7 +30,7 @@ var errSilenced = errors.New("write JSON lines: zerolog's global level is Disabl
 
 // NewJSONL returns a writer of JSON lines.
 func NewJSONL(w io.Writer) *JSONL {
-	buf := bufio.NewWriterSize(w, 64<<10)
+	buf := bufio.NewWriterSize(w, 16<<10)
 	return &JSONL{w: buf, log: zerolog.New(quiet{buf})}
 }
 

@@ -63,6 +63,10 @@ recordings that are open then end as incomplete.`,
 	return cmd
 }
 
+// serviceMemory is from where on the garbage collector works harder: the budget of
+// 200 recordings at once is 128 MiB.
+const serviceMemory = 80 << 20
+
 // maxArgs is how much of an exec's arguments is kept, for who wants them.
 const maxArgs = 8192
 
@@ -92,7 +96,7 @@ func (f *serveFlags) run() error {
 		return explain(err)
 	}
 	defer rec.Close()
-	debug.SetMemoryLimit(memoryLimit)
+	debug.SetMemoryLimit(serviceMemory)
 	debug.FreeOSMemory() // what loading took
 
 	stop := make(chan os.Signal, 1)
