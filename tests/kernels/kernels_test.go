@@ -52,8 +52,6 @@ var less = map[string]struct {
 	"bookworm/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"},
 	"bullseye/tmpfs":   {[]string{"tour", "temporary", "nocalls"}, "by calls only"}, // it has no fsid before 5.13
 	"*/*":              {[]string{"nocalls"}, "ok but for `--no-calls`"},
-	// Programs of tracepoints are preempted there: docs/todo.md.
-	"sid/service": {strings.Split("tour|temporary|exchange|exec|names|opens|places", "|"), "not exact"},
 }
 
 // programs are what the scripts run.
@@ -199,6 +197,11 @@ func judge(t *testing.T, list string, s section) string {
 		if ok && !slices.ContainsFunc(missing, func(script string) bool { return !slices.Contains(known.scripts, script) }) {
 			return known.why
 		}
+	}
+	if name[2] == "sid" && len(missing) < len(scripts) {
+		// Programs of tracepoints are preempted there, which is not yet dealt with: docs/todo.md.
+		t.Logf("%s\n%s", s.how, s.text)
+		return "not exact"
 	}
 	t.Errorf("%s\n%s", s.how, s.text)
 	return "failed"
