@@ -498,7 +498,6 @@ func (r *Recorder) epoch() error {
 	if err := r.sight(); err != nil {
 		return err
 	}
-	waits := len(r.join.now.events) + len(r.join.now.calls) // since earlier ones
 	before, after, sealed, err := r.take()
 	if err != nil {
 		return err
@@ -506,7 +505,7 @@ func (r *Recorder) epoch() error {
 	if err := r.takeCalls(); err != nil {
 		return err
 	}
-	r.busy = len(r.join.now.events) + len(r.join.now.calls) - waits
+	r.busy = len(r.join.now.events) + len(r.join.now.calls)
 	begin := busyTime()
 	r.relieve()
 	gone, err := r.remount()
