@@ -246,6 +246,15 @@ func (d *data) base(b []byte, f *File) {
 	f.Walk = d.take(int(le.Uint16(b[16:])))
 }
 
+// decodeFork reads what a record of a fork has, and that of a follow begins with.
+func decodeFork(b []byte, p *Process) {
+	le := binary.LittleEndian
+	p.Parent = ID{TGID: le.Uint32(b[48:]), Start: le.Uint64(b[32:])}
+	p.Cgroup = le.Uint64(b[40:])
+	p.GID = le.Uint32(b[52:])
+	p.Comm = cString(b[56:72])
+}
+
 // DecodeProcess decodes a record of the process ring. Errors wrap ErrMalformed.
 func DecodeProcess(b []byte, p *Process) error {
 	*p = Process{}
@@ -260,10 +269,7 @@ func DecodeProcess(b []byte, p *Process) error {
 		if len(b) < forkSize {
 			return malformed("short fork", b)
 		}
-		p.Parent = ID{TGID: le.Uint32(b[48:]), Start: le.Uint64(b[32:])}
-		p.Cgroup = le.Uint64(b[40:])
-		p.GID = le.Uint32(b[52:])
-		p.Comm = cString(b[56:72])
+		decodeFork(b, p)
 	case Exec:
 		if len(b) < execSize+2*fileSize+baseSize {
 			return malformed("short exec", b)
@@ -287,10 +293,7 @@ func DecodeProcess(b []byte, p *Process) error {
 		if len(b) < followSize+2*fileSize {
 			return malformed("short follow", b)
 		}
-		p.Parent = ID{TGID: le.Uint32(b[48:]), Start: le.Uint64(b[32:])}
-		p.Cgroup = le.Uint64(b[40:])
-		p.GID = le.Uint32(b[52:])
-		p.Comm = cString(b[56:72])
+		decodeFork(b, p)
 		p.Request, p.MountNS = le.Uint32(b[72:]), le.Uint32(b[76:])
 		d := data{b: b[followSize+2*fileSize:]}
 		n, w := decodeFile(b[followSize:], &p.Image)

@@ -47,6 +47,15 @@ func appendFile(b []byte, f *File) []byte {
 	return appendWhere(b, f)
 }
 
+func appendFork(b []byte, p *Process) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint64(b, p.Parent.Start)
+	b = le.AppendUint64(b, p.Cgroup)
+	b = le.AppendUint32(b, p.Parent.TGID)
+	b = le.AppendUint32(b, p.GID)
+	return appendComm(b, p.Comm)
+}
+
 // appendWhere is what file_ref and base_ref end with.
 func appendWhere(b []byte, f *File) []byte {
 	le := binary.LittleEndian
@@ -76,11 +85,7 @@ func encodeProcess(p *Process, unused int) []byte {
 	b := encodeHead(&p.Header, p.Kind)
 	switch p.Kind {
 	case Fork:
-		b = le.AppendUint64(b, p.Parent.Start)
-		b = le.AppendUint64(b, p.Cgroup)
-		b = le.AppendUint32(b, p.Parent.TGID)
-		b = le.AppendUint32(b, p.GID)
-		b = appendComm(b, p.Comm)
+		b = appendFork(b, p)
 	case Exec:
 		b = le.AppendUint64(b, p.Cgroup)
 		b = le.AppendUint32(b, p.GID)
@@ -92,11 +97,7 @@ func encodeProcess(p *Process, unused int) []byte {
 			b = append(b, text...)
 		}
 	case Follow:
-		b = le.AppendUint64(b, p.Parent.Start)
-		b = le.AppendUint64(b, p.Cgroup)
-		b = le.AppendUint32(b, p.Parent.TGID)
-		b = le.AppendUint32(b, p.GID)
-		b = appendComm(b, p.Comm)
+		b = appendFork(b, p)
 		b = le.AppendUint32(le.AppendUint32(b, p.Request), p.MountNS)
 		b = appendFile(appendFile(b, &p.Image), &p.Root)
 		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Root.Name, p.Root.Walk} {

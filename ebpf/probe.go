@@ -147,12 +147,12 @@ func doWithout(spec *ebpf.CollectionSpec, constants []string) error {
 	return nil
 }
 
-// withoutCasts returns a program that calls no function of the kernel by name:
-// where the call is never reached, any helper will do.
+// withoutCasts returns a program that does not call bpf_rdonly_cast: where the
+// call is never reached, any helper will do.
 func withoutCasts(insns asm.Instructions) asm.Instructions {
 	insns = slices.Clone(insns)
 	for i := range insns {
-		if insns[i].IsKfuncCall() {
+		if insns[i].IsKfuncCall() && insns[i].Reference() == castName.name {
 			insns[i] = asm.FnMapLookupElem.Call()
 		}
 	}

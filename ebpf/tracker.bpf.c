@@ -148,12 +148,7 @@ struct exec {
 
 /* A process that is followed from now on, though it is there already. */
 struct follow {
-	struct head h;
-	__u64 parent_start;
-	__u64 cgroup;
-	__u32 parent_tgid;
-	__u32 gid;
-	char comm[16];
+	struct fork f; /* cgroup: 0 */
 	__u32 request; /* follow_request */
 	__u32 mount_ns;
 	struct file_ref image;
@@ -178,6 +173,7 @@ const volatile __u32 args_max = 0;     /* bytes of argv in an exec record */
 const volatile __u8 want_free = 0;     /* records of sched_process_free */
 const volatile __u8 want_absent = 0;   /* records of look-ups that failed */
 const volatile __u8 have_cast = 1;     /* bpf_rdonly_cast, 6.2 */
+const volatile __u8 have_stay = 0;     /* bpf_preempt_disable around calls of global functions, 6.15 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
 const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
 
@@ -305,6 +301,26 @@ struct {
  */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
+/*
+ * Since 7.0 a program of a tracepoint may be preempted, by another task's on the
+ * same processor: what is put together in scratch then stays only what it is
+ * if that is kept from happening. (6.10; with global functions in between, 6.15.)
+ */
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+
+static __always_inline void stay(void)
+{
+	if (have_stay)
+		bpf_preempt_disable();
+}
+
+static __always_inline void let_go(void)
+{
+	if (have_stay)
+		bpf_preempt_enable();
+}
+
 #define CAST(T, p) ((struct T *)bpf_rdonly_cast(p, types.T))
 
 #define GET(T, p, f)                                                                           \
@@ -398,13 +414,34 @@ static __always_inline void fill_head(struct head *h, struct task_struct *task, 
 	h->flags = OF(own, signal, nr_threads) == 1 ? FLAG_ALONE : 0;
 }
 
-/* Where a record of a task is put together, with its head; 0 if the task is not of the tree. */
+/* Makes a process a member of the monitored set. */
+static __always_inline int join_set(struct identity *id)
+{
+	__u8 in = 1;
+
+	if (!bpf_map_update_elem(&tracked, id, &in, BPF_ANY) && !bpf_map_update_elem(&numbers, &id->tgid, &id->start, BPF_ANY))
+		return 1;
+	count_lost(LOST_TRACKED);
+	return 0;
+}
+
+/*
+ * Where a record of a task is put together, with its head; 0 if the task is not
+ * of the tree. Else nobody else gets there until let_go().
+ */
 static __always_inline struct scratch *begin(struct task_struct *task, int own, __u8 kind)
 {
-	struct scratch *s = is_tracked(task, own) ? get_scratch() : 0;
+	struct scratch *s;
 
-	if (s)
-		fill_head((struct head *)s->buf, task, own, kind);
+	if (!is_tracked(task, own))
+		return 0;
+	stay();
+	s = get_scratch();
+	if (!s) {
+		let_go();
+		return 0;
+	}
+	fill_head((struct head *)s->buf, task, own, kind);
 	return s;
 }
 
@@ -776,7 +813,6 @@ int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 	__u32 tgid = OF(OTHER, child, tgid), parent_tgid = OF(OWN, parent, tgid);
 	struct identity id = { .start = OF(OTHER, child, start_boottime), .tgid = tgid };
 	int root = recorder && parent_tgid == recorder;
-	__u8 in = 1;
 	struct scratch *s;
 	struct fork *r;
 
@@ -784,32 +820,34 @@ int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 		return 0; /* a thread */
 	/* Whoever had this number is gone; user space has not retired it yet. */
 	if (bpf_map_lookup_elem(&numbers, &tgid)) {
+		stay();
 		s = get_scratch();
-		if (!s)
-			return 0;
-		fill_head((struct head *)s->buf, child, OTHER, KIND_REUSE);
-		emit_process(sizeof(struct head));
+		if (s) {
+			fill_head((struct head *)s->buf, child, OTHER, KIND_REUSE);
+			emit_process(sizeof(struct head));
+		}
+		let_go();
 		bpf_map_delete_elem(&numbers, &tgid);
 	}
 	if (!root && !is_tracked(parent, OWN))
 		return 0;
-	if (bpf_map_update_elem(&tracked, &id, &in, BPF_ANY) || bpf_map_update_elem(&numbers, &tgid, &id.start, BPF_ANY)) {
-		count_lost(LOST_TRACKED);
+	if (!join_set(&id))
 		return 0;
-	}
+	stay();
 	s = get_scratch();
-	if (!s)
-		return 0;
-	r = (struct fork *)s->buf;
-	fill_head(&r->h, child, OTHER, KIND_FORK);
-	if (root)
-		r->h.flags |= FLAG_RECORDER;
-	r->parent_start = OF(OWN, leader, start_boottime);
-	r->parent_tgid = parent_tgid;
-	r->gid = OF(OTHER, cred, gid.val);
-	r->cgroup = bpf_get_current_cgroup_id();
-	bpf_probe_read_kernel(r->comm, sizeof(r->comm), child->comm);
-	emit_process(sizeof(*r));
+	if (s) {
+		r = (struct fork *)s->buf;
+		fill_head(&r->h, child, OTHER, KIND_FORK);
+		if (root)
+			r->h.flags |= FLAG_RECORDER;
+		r->parent_start = OF(OWN, leader, start_boottime);
+		r->parent_tgid = parent_tgid;
+		r->gid = OF(OTHER, cred, gid.val);
+		r->cgroup = bpf_get_current_cgroup_id();
+		bpf_probe_read_kernel(r->comm, sizeof(r->comm), child->comm);
+		emit_process(sizeof(*r));
+	}
+	let_go();
 	return 0;
 }
 
@@ -999,6 +1037,7 @@ int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 	if (r->h.flags & FLAG_SCRIPT && find_base(s, task, (__u32)AT_FDCWD, first == '/'))
 		len = put_base(s, &r->base, len);
 	emit_process(len);
+	let_go();
 	return 0;
 }
 
@@ -1026,6 +1065,7 @@ int on_exit(void *ctx)
 	r->status = OF(OWN, signal, flags) & SIGNAL_GROUP_EXIT ? OF(OWN, signal, group_exit_code) : OF(OWN, leader, exit_code);
 	r->pad = 0;
 	emit_process(sizeof(*r));
+	let_go();
 	return 0;
 }
 
@@ -1048,7 +1088,7 @@ int on_follow(struct bpf_iter__task *ctx)
 	struct mm_struct *mm;
 	__u64 len = sizeof(*r);
 	__u32 tgid;
-	__u8 in = 1, known;
+	__u8 known;
 
 	if (!task)
 		return 0;
@@ -1059,10 +1099,8 @@ int on_follow(struct bpf_iter__task *ctx)
 	id.start = OF(OWN, task, start_boottime);
 	id.tgid = tgid;
 	known = bpf_map_lookup_elem(&tracked, &id) != 0; /* then its exit record retires it */
-	if (bpf_map_update_elem(&tracked, &id, &in, BPF_ANY) || bpf_map_update_elem(&numbers, &tgid, &id.start, BPF_ANY)) {
-		count_lost(LOST_TRACKED);
+	if (!join_set(&id))
 		return 0;
-	}
 	signal = OF(OWN, task, signal);
 	if (!OF(OWN, signal, live.counter)) {
 		if (!known) {
@@ -1075,18 +1113,18 @@ int on_follow(struct bpf_iter__task *ctx)
 	if (!s)
 		return 0;
 	r = (struct follow *)s->buf;
-	fill_head(&r->h, task, OWN, KIND_FOLLOW);
+	fill_head(&r->f.h, task, OWN, KIND_FOLLOW);
 	r->request = follow_request;
 	parent = OF(OWN, task, real_parent);
 	parent = (struct task_struct *)GET(task_struct, parent, group_leader);
-	r->parent_start = GET(task_struct, parent, start_boottime);
-	r->parent_tgid = GET(task_struct, parent, tgid);
+	r->f.parent_start = GET(task_struct, parent, start_boottime);
+	r->f.parent_tgid = GET(task_struct, parent, tgid);
 	cred = (struct cred *)OF(OWN, task, cred);
-	r->gid = OF(OWN, cred, gid.val);
-	r->cgroup = 0;
+	r->f.gid = OF(OWN, cred, gid.val);
+	r->f.cgroup = 0;
 	nsproxy = GET(task_struct, task, nsproxy);
 	r->mount_ns = nsproxy ? GET(mnt_namespace, GET(nsproxy, nsproxy, mnt_ns), ns.inum) : 0;
-	bpf_probe_read_kernel(r->comm, sizeof(r->comm), task->comm);
+	bpf_probe_read_kernel(r->f.comm, sizeof(r->f.comm), task->comm);
 	__builtin_memset(&r->image, 0, sizeof(r->image));
 	__builtin_memset(&r->root, 0, sizeof(r->root));
 	mm = OF(OWN, task, mm);
@@ -1112,6 +1150,7 @@ int BPF_PROG(on_free, void *task_arg)
 	if (!s)
 		return 0;
 	emit_process(sizeof(struct head));
+	let_go();
 	return 0;
 }
 
@@ -1253,7 +1292,7 @@ static __always_inline int tell_absent(void *regs_arg, long ret)
 	}
 	n = put_text(len, path);
 	if (!n)
-		return 0; /* the empty path is of nothing */
+		goto out; /* the empty path is of nothing */
 	if (n < 0) {
 		r->h.flags |= FLAG_FAULT;
 	} else {
@@ -1268,9 +1307,11 @@ static __always_inline int tell_absent(void *regs_arg, long ret)
 		else
 			len = put_whole(s, &r->base[0], len);
 		if (s->nowhere)
-			return 0; /* below a pipe, a socket */
+			goto out; /* below a pipe, a socket */
 	}
 	emit_call(len);
+out:
+	let_go();
 	return 0;
 }
 
@@ -1315,34 +1356,34 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 		struct file *f = get_file(task, ret);
 
 		if (!f)
-			return 0;
+			goto out;
 		r->fmode = GET(file, f, f_mode);
 		if (r->fmode & FMODE_PATH)
-			return 0;
+			goto out;
 		r->flags = GET(file, f, f_flags);
 		len = put_file(s, &r->file, len, (__u64)GET(file, f, f_path.mnt),
 			       (__u64)GET(file, f, f_path.dentry));
 		if (s->nowhere)
-			return 0; /* a pipe, a socket: reached through /proc/PID/fd */
+			goto out; /* a pipe, a socket: reached through /proc/PID/fd */
 		emit_call(len);
-		return 0;
+		goto out;
 	}
 	if (row.op == OP_RING) {
 		__builtin_memset(&r->file, 0, sizeof(r->file));
 		emit_call(len);
-		return 0;
+		goto out;
 	}
 	if (row.op == OP_CHDIR) {
 		fs = OF(OWN, task, fs);
 		len = put_file(s, &r->file, len, (__u64)OF(OWN, fs, pwd.mnt), (__u64)OF(OWN, fs, pwd.dentry));
 		emit_call(len);
-		return 0;
+		goto out;
 	}
 	if (row.op == OP_CHROOT) {
 		fs = OF(OWN, task, fs);
 		len = put_file(s, &r->file, len, (__u64)OF(OWN, fs, root.mnt), (__u64)OF(OWN, fs, root.dentry));
 		emit_call(len);
-		return 0;
+		goto out;
 	}
 
 	if (row.op == OP_MOUNT) {
@@ -1355,7 +1396,7 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 			__sync_fetch_and_add(&remounts, 1);
 		emit_call(__builtin_offsetof(struct call, base) + sizeof(r->base[0]));
 		bpf_ringbuf_output(&alarm, &r->h.ts, sizeof(r->h.ts), BPF_RB_FORCE_WAKEUP);
-		return 0;
+		goto out;
 	}
 
 	get_args(&a, regs, compat);
@@ -1373,14 +1414,14 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 			__u32 in[3];
 
 			if (a.a[0] != 2 /* SYS_BIND */ || bpf_probe_read_user(in, sizeof(in), (void *)a.a[1]))
-				return 0;
+				goto out;
 			addr = in[1];
 			size = in[2];
 			r->op = OP_BIND;
 		}
 		n = put_sun_path(s, len, addr, size);
 		if (n < 0)
-			return 0;
+			goto out;
 		s->absolute = s->buf[text & (PATH_MAX - 1)] == '/';
 	} else {
 		r->flags = arg(&a, row.flags, 0);
@@ -1418,6 +1459,8 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	} else if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
 	emit_call(len);
+out:
+	let_go();
 	return 0;
 }
 
@@ -1555,6 +1598,7 @@ int BPF_PROG(on_submit, void *req_arg)
 		fill_base(s, &r->base[1]);
 	}
 	emit_call(len);
+	let_go();
 	return 0;
 }
 
@@ -1593,5 +1637,6 @@ int BPF_PROG(on_complete, void *ring, void *req)
 			r->result = -1; /* as in on_sys_exit */
 	}
 	emit_call(len);
+	let_go();
 	return 0;
 }

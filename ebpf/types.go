@@ -25,9 +25,13 @@ type kernelTypes struct {
 // castName is the function that gives a pointer a type.
 var castName = typeName{kindFunc, "bpf_rdonly_cast"}
 
+// The functions that keep a program from being preempted, and one that came with
+// the kernel (6.15) whose verifier lets global functions be called in between.
+var stayNames = []typeName{{kindFunc, "bpf_preempt_disable"}, {kindFunc, "bpf_preempt_enable"}, {kindFunc, "bpf_res_spin_lock"}}
+
 // wantedTypes are the structures of the tracker's object, and what it attaches to.
 func wantedTypes(spec *btf.Spec) ([]typeName, error) {
-	wanted := []typeName{castName}
+	wanted := append([]typeName{castName}, stayNames...)
 	for _, name := range ringTracepoints {
 		wanted = append(wanted, tracepointType(name))
 	}
@@ -125,24 +129,41 @@ func numberTypes(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 	if err := v.Set(numbers); err != nil {
 		return fmt.Errorf("set the tracker's %s: %w", v.Name, err)
 	}
-	if cast == 0 {
-		return doWithout(spec, []string{trackerVarHaveCast})
+	functions := map[string]uint32{castName.name: cast}
+	stay := true
+	for _, n := range stayNames {
+		functions[n.name] = types.number(n)
+		stay = stay && functions[n.name] != 0
+	}
+	if stay {
+		if err := spec.Variables[trackerVarHaveStay].Set(uint8(1)); err != nil {
+			return fmt.Errorf("set the tracker's %s: %w", trackerVarHaveStay, err)
+		}
 	}
 	for _, prog := range spec.Programs {
-		prog.Instructions = callByNumber(prog.Instructions, cast)
+		prog.Instructions = callByNumber(prog.Instructions, functions)
+	}
+	if cast == 0 {
+		return doWithout(spec, []string{trackerVarHaveCast})
 	}
 	return nil
 }
 
-// callByNumber returns a program that calls the function of the kernel, of
-// which there is one, by the number of its type. For what is called by name
-// the library would decode all of the kernel's types.
-func callByNumber(insns asm.Instructions, number uint32) asm.Instructions {
+// callByNumber returns a program that calls the functions of the kernel by the
+// numbers of their types. For what is called by name the library would decode all
+// of the kernel's types. One that the kernel has not is never reached: there any
+// helper will do.
+func callByNumber(insns asm.Instructions, functions map[string]uint32) asm.Instructions {
 	insns = slices.Clone(insns)
 	for i := range insns {
-		if insns[i].IsKfuncCall() {
+		if !insns[i].IsKfuncCall() {
+			continue
+		}
+		if number := functions[insns[i].Reference()]; number != 0 {
 			insns[i].Constant = int64(number)
 			insns[i].Metadata = asm.Metadata{}
+		} else {
+			insns[i] = asm.FnMapLookupElem.Call()
 		}
 	}
 	return insns
