@@ -203,6 +203,11 @@ func (j *joiner) unfollow(recording uint32) {
 	if !t.rooted {
 		to = proctree.Nobody
 	}
+	j.hand(recording, to)
+}
+
+// hand gives all processes of a recording to another one, or to nobody.
+func (j *joiner) hand(recording, to uint32) {
 	var rest []*proctree.Process
 	j.tree.All(func(p *proctree.Process) {
 		if p.Recording == recording || p.Heirs == recording {
@@ -253,21 +258,7 @@ func (j *joiner) abandon(recording uint32) {
 		e.outside, e.settled = true, true
 		e.done = e.done || e.mask&bitDir == 0 || e.mask&(bitCreate|bitDelete|bitRename) == 0
 	}
-	var all []*proctree.Process
-	j.tree.All(func(p *proctree.Process) {
-		if p.Recording == recording || p.Heirs == recording {
-			all = append(all, p)
-		}
-	})
-	for _, p := range all {
-		if p.Heirs == recording {
-			p.Heirs = proctree.Nobody
-		}
-		if p.Recording == recording {
-			j.enrol(p, proctree.Nobody)
-		}
-		j.dismiss(p)
-	}
+	j.hand(recording, proctree.Nobody)
 }
 
 // dismiss forgets a process of which nobody is told, nor will be: who has asked

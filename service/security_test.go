@@ -21,16 +21,7 @@ import (
 func works(t *testing.T, socket, what string, uid int) {
 	t.Helper()
 	dir := tree(t)
-	log := logIn(t, t.TempDir())
-	c := dial(t, socket, uid)
-	do(t, begin(c, log, Options{}))
-	w := start(t, uint32(uid), dir, script)
-	do(t, c.Follow(w.pidfd, FollowOptions{}))
-	w.goOn()
-	if _, err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	checkScript(t, what, text(t, log), dir)
+	checkScript(t, what, record(t, socket, uid, uint32(uid), FollowOptions{}, dir, script), dir)
 }
 
 // program copies a program, for everybody.
@@ -123,17 +114,8 @@ func TestPrivileges(t *testing.T) {
 	for _, client := range []int{12345, 0} {
 		dir := tree(t)
 		do(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600), os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
-		log := logIn(t, t.TempDir())
-		c := dial(t, socket, client)
-		do(t, begin(c, log, Options{}))
 		// dash would give back what it has gained.
-		w := start(t, 12345, dir, env+" /usr/bin/python3 -c 'import os; open(\"secret\"); os.fork() or open(\"secret\")'; cat mine")
-		do(t, c.Follow(w.pidfd, FollowOptions{}))
-		w.goOn()
-		if _, err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-		got := text(t, log)
+		got := record(t, socket, client, 12345, FollowOptions{}, dir, env+" /usr/bin/python3 -c 'import os; open(\"secret\"); os.fork() or open(\"secret\")'; cat mine")
 		_, complete := shape(t, got)
 		if all := client == 0; strings.Contains(got, "secret") != all || strings.Contains(got, "gained privileges") == all || strings.Contains(got, "python3") != all {
 			t.Errorf("client %d:\n%s", client, got)
@@ -152,16 +134,7 @@ func TestPrivilegedParent(t *testing.T) {
 	for _, client := range []int{12345, 0} {
 		dir := tree(t)
 		do(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600), os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
-		log := logIn(t, t.TempDir())
-		c := dial(t, socket, client)
-		do(t, begin(c, log, Options{}))
-		w := start(t, 12345, dir, "/bin/cat mine; exec "+env+" /usr/bin/python3 -c 'import os; os.fork() or open(\"secret\")'")
-		do(t, c.Follow(w.pidfd, FollowOptions{Children: true}))
-		w.goOn()
-		if _, err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-		got := text(t, log)
+		got := record(t, socket, client, 12345, FollowOptions{Children: true}, dir, "/bin/cat mine; exec "+env+" /usr/bin/python3 -c 'import os; os.fork() or open(\"secret\")'")
 		_, complete := shape(t, got)
 		if all := client == 0; strings.Contains(got, "secret") != all || strings.Contains(got, "gained privileges") == all {
 			t.Errorf("client %d:\n%s", client, got)
@@ -462,17 +435,9 @@ os.rename("l", "g")
 `
 	do(t, os.WriteFile(filepath.Join(dir, "change.py"), []byte(change), 0o644))
 	for _, uid := range []int{12345, 0} {
-		log := logIn(t, t.TempDir())
-		c := dial(t, socket, uid)
-		do(t, begin(c, log, Options{}))
-		w := start(t, 12345, dir, "python3 change.py")
-		do(t, c.Follow(w.pidfd, FollowOptions{}))
-		w.goOn()
-		if _, err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
+		got := record(t, socket, uid, 12345, FollowOptions{}, dir, "python3 change.py")
 		do(t, os.Remove(filepath.Join(dir, "g")))
-		if got := text(t, log); uid != 0 && strings.Contains(got, "target-of-root") || !strings.Contains(got, "/g\n") {
+		if uid != 0 && strings.Contains(got, "target-of-root") || !strings.Contains(got, "/g\n") {
 			t.Errorf("%s", got)
 		}
 	}

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"fanrec"
-	"fanrec/ebpf"
-	"fanrec/fan"
 	"fanrec/output"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,10 +33,10 @@ func do(t testing.TB, errs ...error) {
 // run runs a recorder until it is quit.
 func run(t testing.TB) *fanrec.Recorder {
 	t.Helper()
-	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, ArgsMax: 4096, Log: zerolog.Nop()})
-	if errors.Is(err, unix.EPERM) || errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, fan.ErrNotSupported) {
-		t.Skip(err)
+	if os.Geteuid() != 0 {
+		t.Skip("recording needs root")
 	}
+	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, ArgsMax: 4096, Log: zerolog.Nop()})
 	do(t, err)
 	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()
@@ -159,6 +157,21 @@ func start(t testing.TB, uid uint32, dir, script string) *waiting {
 func (w *waiting) goOn() {
 	io.WriteString(w.in, "go on\n")
 	w.Wait()
+}
+
+// record records a script, which runs as one user, for another, and returns the log.
+func record(t *testing.T, socket string, client int, uid uint32, o FollowOptions, dir, script string) string {
+	t.Helper()
+	log := logIn(t, t.TempDir())
+	c := dial(t, socket, client)
+	do(t, begin(c, log, Options{}))
+	w := start(t, uid, dir, script)
+	do(t, c.Follow(w.pidfd, o))
+	w.goOn()
+	if _, err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return text(t, log)
 }
 
 func logIn(t testing.TB, dir string) *os.File {
