@@ -2,10 +2,8 @@ package bench
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"syscall"
-	"time"
 )
 
 // Bare is the name of the tool that is none: what the others are compared with.
@@ -13,29 +11,6 @@ const Bare = "bare"
 
 // Service is fanrec where a service runs, which records for it. What the service itself takes is in nobody's account.
 const Service = "service"
-
-// Serve starts the service, and returns when it listens. end stops it and returns its peak of resident memory, in bytes.
-func Serve(fanrec, socket string) (end func() (int64, error), err error) {
-	cmd := exec.Command(fanrec, "serve", "--socket", socket)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			cmd.Process.Kill()
-			return nil, fmt.Errorf("the service does not listen at %s", socket)
-		}
-	}
-	return func() (int64, error) {
-		cmd.Process.Signal(syscall.SIGTERM)
-		err := cmd.Wait()
-		return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10, err
-	}, nil
-}
 
 // A Tool records what commands do to files. One of Wrap and Beside is set, or neither for Bare.
 type Tool struct {
@@ -49,16 +24,16 @@ type Tool struct {
 	Beside func(log string) *exec.Cmd
 }
 
-// Tools returns the known tools, Bare first. fanrec is the path of that recorder, socket where its service listens if
-// that is asked.
-func Tools(fanrec, socket string) []Tool {
+// Tools returns the known tools, Bare first. fanrec is the path of that recorder; its service listens where
+// FANREC_SOCKET says.
+func Tools(fanrec string) []Tool {
 	return []Tool{
 		{Name: Bare},
 		{Name: "fanrec", Wrap: func(log string, command []string) []string {
 			return append([]string{fanrec, "--no-service", "-o", log, "--"}, command...)
 		}},
 		{Name: Service, Wrap: func(log string, command []string) []string {
-			return append([]string{fanrec, "--socket", socket, "-o", log, "--"}, command...)
+			return append([]string{fanrec, "-o", log, "--"}, command...)
 		}},
 		{Name: "strace", Wrap: func(log string, command []string) []string {
 			return append([]string{"strace", "-f", "--seccomp-bpf", "-o", log, "-e", "trace=%file,%process", "--"}, command...)

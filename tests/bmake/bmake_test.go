@@ -6,6 +6,7 @@ package bmake
 import (
 	"bytes"
 	"errors"
+	"fanrec/tests/bmakedir"
 	"fmt"
 	"net"
 	"os"
@@ -53,7 +54,7 @@ func newProject(t *testing.T, mode, targets string) *project {
 	if _, err := os.Stat(program(t)); err != nil {
 		t.Skip("no bmake with our filemon: make bmake")
 	}
-	dir := visible(t)
+	dir := bmakedir.Make(t)
 	p := &project{t: t, dir: dir, header: dir + "/header.h", socket: dir + "/s"}
 	p.write("Makefile", fmt.Sprintf(makefile, mode, targets))
 	p.write("header.h", "")
@@ -68,25 +69,6 @@ func program(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// visible makes a directory that is not below .MAKE.META.IGNORE_PATHS: there
-// bmake does not look at records.
-func visible(t *testing.T) string {
-	t.Helper()
-	for _, base := range []string{os.Getenv("HOME"), "/var/lib", "/opt", "/usr/local"} {
-		base, err := filepath.EvalSymlinks(base)
-		if err != nil || slices.ContainsFunc([]string{"/dev/", "/etc/", "/proc/", "/tmp/", "/var/run/", "/var/tmp/"},
-			func(ignored string) bool { return strings.HasPrefix(base+"/", ignored) }) {
-			continue
-		}
-		if dir, err := os.MkdirTemp(base, "fanrec-backend-"); err == nil {
-			t.Cleanup(func() { os.RemoveAll(dir) })
-			return dir
-		}
-	}
-	t.Skip("no directory to write to that bmake does not ignore")
-	return ""
 }
 
 func (p *project) write(name, text string) {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fanrec/tests/bmakedir"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,27 +35,6 @@ prog: .META
 
 const compiler = "cc -I%s/include -o prog %s/src/prog.c"
 
-// ignored are the paths that bmake does not look at: .MAKE.META.IGNORE_PATHS.
-var ignored = []string{"/dev/", "/etc/", "/proc/", "/tmp/", "/var/run/", "/var/tmp/"}
-
-// bmakeDir makes a directory that bmake looks at.
-func bmakeDir(t *testing.T) string {
-	t.Helper()
-	for _, base := range []string{os.Getenv("HOME"), "/var/lib", "/opt", "/usr/local"} {
-		base, err := filepath.EvalSymlinks(base)
-		if err != nil || slices.ContainsFunc(ignored, func(p string) bool { return strings.HasPrefix(base+"/", p) }) {
-			continue
-		}
-		dir, err := os.MkdirTemp(base, "fanrec-bmake-")
-		if err == nil {
-			t.Cleanup(func() { os.RemoveAll(dir) })
-			return dir
-		}
-	}
-	t.Skip("no directory to write to that bmake does not ignore")
-	return ""
-}
-
 // meta is a directory with a target, and its .meta file without a log.
 type meta struct {
 	t       *testing.T
@@ -72,7 +52,7 @@ func newMeta(t *testing.T, command string) *meta {
 			t.Skipf("no %s", tool)
 		}
 	}
-	m := &meta{t: t, dir: bmakeDir(t)}
+	m := &meta{t: t, dir: bmakedir.Make(t)}
 	m.command = strings.ReplaceAll(command, "%s", m.dir)
 	for name, text := range compile {
 		path := filepath.Join(m.dir, name)
@@ -155,7 +135,7 @@ func (m *meta) inputs(l *filemon) []string {
 			continue
 		}
 		path := r.paths[0]
-		if path == m.dir+"/obj/prog" || slices.ContainsFunc(ignored, func(p string) bool { return strings.HasPrefix(path, p) }) {
+		if path == m.dir+"/obj/prog" || bmakedir.Ignored(path) {
 			continue
 		}
 		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && !slices.Contains(out, path) {

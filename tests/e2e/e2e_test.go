@@ -7,14 +7,13 @@ package e2e
 
 import (
 	"errors"
+	"fanrec/tests/served"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -106,35 +105,16 @@ func TestScriptsByService(t *testing.T) {
 // serve runs a service until the test ends.
 func serve(t *testing.T) (socket string, pid int) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fanrec-e2e-")
+	s, err := served.Start(filepath.Join(tools, "fanrec"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	socket = filepath.Join(dir, "socket")
-	service := exec.Command(filepath.Join(tools, "fanrec"), "serve", "--socket", socket)
-	service.Stderr = os.Stderr
-	if err := service.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		service.Process.Signal(syscall.SIGTERM)
-		if err := service.Wait(); err != nil {
+		if _, err := s.Stop(); err != nil {
 			t.Errorf("the service: %v", err)
 		}
-		os.RemoveAll(dir)
 	})
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the service does not start")
-		}
-	}
-	return socket, service.Process.Pid
+	return s.Socket, s.PID()
 }
 
 func runScripts(t *testing.T, socket string) {

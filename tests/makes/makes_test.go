@@ -4,6 +4,7 @@ package makes
 
 import (
 	"errors"
+	"fanrec/tests/served"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -52,26 +52,16 @@ func testMain(m *testing.M) int {
 // serve runs a service until the test ends, and returns its socket.
 func serve(t *testing.T) string {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "socket")
-	service := exec.Command(fanrec, "serve", "--socket", socket)
-	service.Stderr = os.Stderr
-	if err := service.Start(); err != nil {
+	s, err := served.Start(fanrec)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		service.Process.Signal(os.Interrupt)
-		if err := service.Wait(); err != nil {
+		if _, err := s.Stop(); err != nil {
 			t.Errorf("the service: %v", err)
 		}
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
-			return socket
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the service does not start")
-		}
-	}
+	return s.Socket
 }
 
 // long: every file, not some of each kind.

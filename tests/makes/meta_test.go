@@ -2,6 +2,7 @@ package makes
 
 import (
 	"bytes"
+	"fanrec/tests/bmakedir"
 	"fmt"
 	"maps"
 	"os"
@@ -29,7 +30,7 @@ type tree struct {
 func newTree(t *testing.T, files map[string]string) *tree {
 	t.Helper()
 	need(t, "bmake")
-	tr := &tree{t, buildDir(t)}
+	tr := &tree{t, bmakedir.Make(t)}
 	for name, text := range files {
 		path := filepath.Join(tr.dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -396,7 +397,7 @@ func TestSystemFiles(t *testing.T) {
 	reads := map[string][]string{} // file: targets
 	for _, target := range p.targets {
 		for _, file := range readMeta(p, target) {
-			below := strings.HasPrefix(file, p.dir) || slices.ContainsFunc(ignored, func(dir string) bool { return strings.HasPrefix(file, dir) })
+			below := strings.HasPrefix(file, p.dir) || bmakedir.Ignored(file)
 			if st, err := os.Stat(file); !below && err == nil && st.Mode().IsRegular() && !slices.Contains(reads[file], target.name) {
 				reads[file] = append(reads[file], target.name)
 			}

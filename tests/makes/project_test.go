@@ -1,6 +1,7 @@
 package makes
 
 import (
+	"fanrec/tests/bmakedir"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,7 +35,7 @@ type target struct {
 const modules = 12
 
 func newProject(t *testing.T) *project {
-	p := &project{t: t, dir: buildDir(t)}
+	p := &project{t: t, dir: bmakedir.Make(t)}
 	p.add(&target{name: "gen", command: "gcc $S/gen/gen.c -o gen", reads: []string{"src/gen/gen.c"}})
 	p.add(&target{name: "config.h", command: "./gen >config.new && mv config.new config.h", declared: []string{"gen"}, reads: []string{"obj/gen"}})
 	objects := map[string][]string{}
@@ -227,25 +228,4 @@ func (p *project) read() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// ignored are the paths that bmake does not look at: .MAKE.META.IGNORE_PATHS.
-var ignored = []string{"/dev/", "/etc/", "/proc/", "/tmp/", "/var/run/", "/var/tmp/"}
-
-// buildDir makes a directory that bmake looks at.
-func buildDir(t *testing.T) string {
-	t.Helper()
-	for _, base := range []string{"/var/lib", "/opt", "/usr/local", os.Getenv("HOME")} {
-		base, err := filepath.EvalSymlinks(base)
-		if err != nil || slices.ContainsFunc(ignored, func(p string) bool { return strings.HasPrefix(base+"/", p) }) {
-			continue
-		}
-		dir, err := os.MkdirTemp(base, "fanrec-makes-")
-		if err == nil {
-			t.Cleanup(func() { os.RemoveAll(dir) })
-			return dir
-		}
-	}
-	t.Skip("no directory to write to that bmake does not ignore")
-	return ""
 }

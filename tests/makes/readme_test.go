@@ -1,6 +1,7 @@
 package makes
 
 import (
+	"fanrec/tests/bmakedir"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,7 @@ func TestReadme(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			program := map[string]string{"bmake": "bmake", "bmake with filemon": fantrace, "ninja": "ninja", "GNU make": "make"}[name]
 			need(t, program, "cc")
-			dir := buildDir(t)
+			dir := bmakedir.Make(t)
 			bin := filepath.Join(dir, "bin")
 			if err := os.Mkdir(bin, 0o755); err != nil {
 				t.Fatal(err)

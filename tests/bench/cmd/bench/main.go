@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fanrec/tests/bench"
+	"fanrec/tests/served"
 )
 
 func main() {
@@ -41,18 +42,18 @@ func run(rounds int, only []string, names, fanrec string, events int) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	socket := filepath.Join(scratch, "socket")
-	tools, err := choose(bench.Tools(fanrec, socket), names)
+	tools, err := choose(bench.Tools(fanrec), names)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(tools, func(t bench.Tool) bool { return t.Name == bench.Service }) {
-		end, err := bench.Serve(fanrec, socket)
+	if i := slices.IndexFunc(tools, func(t bench.Tool) bool { return t.Name == bench.Service }); i >= 0 {
+		s, err := served.Start(fanrec)
 		if err != nil {
 			return err
 		}
+		os.Setenv("FANREC_SOCKET", s.Socket)
 		defer func() {
-			rss, err := end()
+			rss, err := s.Stop()
 			fmt.Printf("\nThe service had at most %d MiB.\n", rss>>20)
 			if err != nil {
 				fmt.Fprintln(os.Stderr, "the service:", err)
