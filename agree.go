@@ -94,39 +94,65 @@ type changer struct {
 	is        fan.Inode
 }
 
-// changerOf finds the entry of a place, an empty one if it has none.
-func (j *joiner) changerOf(place uint64) *changer {
+// changers are found by the place, in a hash table of their numbers: most places
+// are only read.
+type changers struct {
+	slots []int32 // number from 1, 0: empty
+	all   []changer
+}
+
+func (cs *changers) reset(ops int) {
+	size := 64
+	for size <= 4*ops { // an op has up to four uses
+		size *= 2
+	}
+	cs.slots = slices.Grow(cs.slots[:0], size)[:size]
+	clear(cs.slots)
+	cs.all = cs.all[:0]
+}
+
+func (cs *changers) slot(place uint64) *int32 {
 	for i := place; ; i++ {
-		if c := &j.changers[i&uint64(len(j.changers)-1)]; c.place == place || c.place == 0 {
-			return c
+		if s := &cs.slots[i&uint64(len(cs.slots)-1)]; *s == 0 || cs.all[*s-1].place == place {
+			return s
 		}
+	}
+}
+
+// of returns the entry of a place, nil if nothing changes that.
+func (cs *changers) of(place uint64) *changer {
+	if s := *cs.slot(place); s != 0 {
+		return &cs.all[s-1]
+	}
+	return nil
+}
+
+// note notes that a thread changes a place.
+func (cs *changers) note(place uint64, thread uint32, at int64) {
+	s := cs.slot(place)
+	if *s == 0 {
+		cs.all = append(cs.all, changer{place: place, thread: thread, last: at})
+		*s = int32(len(cs.all))
+		return
+	}
+	if c := &cs.all[*s-1]; c.thread == thread {
+		c.last = at
+	} else {
+		c.other = at
 	}
 }
 
 // contested notes the names that calls of several threads may have used at
 // one time, one of them to change it. It reports whether there are any.
 func (j *joiner) contested() bool {
-	size := 64
-	for size < 4*len(j.ops) {
-		size *= 2
-	}
-	j.changers = slices.Grow(j.changers[:0], size)[:size]
-	clear(j.changers)
+	j.changers.reset(len(j.ops))
 	for i := range j.ops {
 		o := &j.ops[i]
 		_, thread, _ := j.since(o)
 		j.used = j.uses(j.used[:0], o)
 		for _, u := range j.used {
-			if u.before == u.after {
-				continue
-			}
-			switch c := j.changerOf(u.place); {
-			case c.place == 0:
-				*c = changer{place: u.place, thread: thread, last: o.key}
-			case c.thread == thread:
-				c.last = o.key
-			default:
-				c.other = o.key
+			if u.before != u.after {
+				j.changers.note(u.place, thread, o.key)
 			}
 		}
 	}
@@ -138,8 +164,8 @@ func (j *joiner) contested() bool {
 		}
 		j.used = j.uses(j.used[:0], &j.ops[i])
 		for _, u := range j.used {
-			c := j.changerOf(u.place)
-			if c.place != 0 && (c.other > since || c.thread != thread && c.last > since) {
+			c := j.changers.of(u.place)
+			if c != nil && (c.other > since || c.thread != thread && c.last > since) {
 				c.contested, found = true, true
 			}
 		}
@@ -185,8 +211,8 @@ func (j *joiner) usesWhile(o *op) []use {
 // moveOne goes through the ops until one does not agree with those before it,
 // and moves it or one behind it.
 func (j *joiner) moveOne(limit int64) bool {
-	for i := range j.changers {
-		j.changers[i].known = false
+	for i := range j.changers.all {
+		j.changers.all[i].known = false
 	}
 	for i := range j.ops {
 		if j.effort--; j.effort < 0 {
@@ -195,8 +221,8 @@ func (j *joiner) moveOne(limit int64) bool {
 		complete := j.ops[i].key < limit
 		j.used = j.uses(j.used[:0], &j.ops[i])
 		for _, u := range j.used {
-			c := j.changerOf(u.place)
-			if !c.contested || !c.known {
+			c := j.changers.of(u.place)
+			if c == nil || !c.contested || !c.known {
 				continue
 			}
 			// Somebody uses already what this makes.
@@ -209,7 +235,7 @@ func (j *joiner) moveOne(limit int64) bool {
 			}
 		}
 		for _, u := range j.used {
-			if c := j.changerOf(u.place); c.contested {
+			if c := j.changers.of(u.place); c != nil && c.contested {
 				c.is, c.known = u.after, true
 			}
 		}

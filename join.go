@@ -90,7 +90,7 @@ type joiner struct {
 	round      uint64  // of decide
 	ops        []op
 	replies    []reply
-	changers   []changer // for agree
+	changers   changers // for agree
 	used       []use
 	looked     []use
 	effort     int                 // that agree may still spend

@@ -44,6 +44,9 @@ make(1) with the backend in contrib/bmake asks for each of its jobs.
 A user may record processes that are only that user's: where one executes what
 gives it privileges, its recording ends. root may record every process.
 
+It has the processor before what it records (nice -20), where it may: what is done
+while it waits for its turn is kept in memory.
+
 Under systemd it takes the socket of fanrec.socket. SIGTERM and SIGINT end it; the
 recordings that are open then end as incomplete.`,
 		Example: `  sudo fanrec serve &
@@ -85,12 +88,17 @@ func (f *serveFlags) run() error {
 	if missing := missingCapabilities(deviceCapabilities); f.cuse && len(missing) > 0 {
 		return fmt.Errorf("--cuse: no %s; run it as root", strings.Join(missing, ", "))
 	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM) // from here on there is a socket to remove
 	listener, err := f.listen(os.FileMode(mode))
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 	raiseFiles(log)
+	if err := goFirst(); err != nil {
+		log.Info().Err(err).Msg("the service waits for its turn among what it records, and may need more memory for that")
+	}
 	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, ArgsMax: maxArgs, Log: log})
 	if err != nil {
 		return explain(err)
@@ -99,8 +107,6 @@ func (f *serveFlags) run() error {
 	debug.SetMemoryLimit(serviceMemory)
 	debug.FreeOSMemory() // what loading took
 
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 	s := service.New(rec, log)
 	served := make(chan error, 1)
 	go func() {

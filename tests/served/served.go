@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"fanrec/service"
 )
 
 // A Service is one that runs, for every user.
@@ -20,7 +22,7 @@ type Service struct {
 // patience is how long one may take to start.
 const patience = 20 * time.Second
 
-// Start starts the service of a fanrec, and returns when it listens. It says
+// Start starts the service of a fanrec, and returns when it answers. It says
 // what it has to say on standard error.
 func Start(fanrec string) (*Service, error) {
 	dir, err := os.MkdirTemp("", "fanrec-served-")
@@ -35,15 +37,25 @@ func Start(fanrec string) (*Service, error) {
 		return nil, err
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(s.Socket); err == nil {
+		if answers(s.Socket) {
 			return s, nil
 		}
 		if time.Now().After(deadline) {
 			s.cmd.Process.Kill()
 			_, err := s.Stop()
-			return nil, fmt.Errorf("the service does not listen: %w", err)
+			return nil, fmt.Errorf("the service does not answer: %w", err)
 		}
 	}
+}
+
+func answers(socket string) bool {
+	c, err := service.Dial(socket)
+	if err != nil {
+		return false
+	}
+	defer c.Leave()
+	_, err = c.Hello()
+	return err == nil
 }
 
 // PID returns its number.
