@@ -1,8 +1,10 @@
 package ebpf
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -218,14 +220,18 @@ func TestExec(t *testing.T) {
 // elfInterpreter returns the interpreter that an ELF program names.
 func elfInterpreter(t *testing.T, path string) string {
 	t.Helper()
-	b, err := os.ReadFile(path)
+	f, err := elf.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, prefix := range []string{"/lib64/ld-", "/lib/ld-"} {
-		if _, rest, ok := strings.Cut(string(b), prefix); ok {
-			name, _, _ := strings.Cut(rest, "\x00")
-			return prefix + name
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			b, err := io.ReadAll(p.Open())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.TrimRight(string(b), "\x00")
 		}
 	}
 	t.Skip("the C compiler's programs have no ELF interpreter")

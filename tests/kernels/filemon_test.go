@@ -93,26 +93,8 @@ func TestFilemon(t *testing.T) {
 	r.put("commands", []byte(list.String()))
 	for _, suite := range deviceSuites {
 		t.Run(suite, func(t *testing.T) {
-			dir := t.TempDir()
-			initrd := filepath.Join(dir, "initrd")
-			if err := withModules(r, filepath.Join(".cache", suite, "kernel"), initrd, "cuse"); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			if err := boot(ctx, filepath.Join(".cache", suite, "vmlinuz"), initrd, dir, nil); err != nil {
-				t.Error(err)
-			}
-			text, err := os.ReadFile(filepath.Join(dir, "results"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			console, err := os.ReadFile(filepath.Join(dir, "console"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			sections, console := r.run(t, suite)
 			t.Logf("%s", console)
-			sections := parse(string(text))
 			for _, c := range deviceCommands {
 				t.Run(c.name, func(t *testing.T) {
 					if strings.Contains(c.name, "bmake") && nobmake != nil {
@@ -132,4 +114,27 @@ func TestFilemon(t *testing.T) {
 			}
 		})
 	}
+}
+
+// run boots a kernel that has cuse, and returns what the commands printed, and the console.
+func (r *initramfs) run(t *testing.T, suite string) (sections map[string]section, console []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	initrd := filepath.Join(dir, "initrd")
+	if err := withModules(r, filepath.Join(".cache", suite, "kernel"), initrd, "cuse"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := boot(ctx, filepath.Join(".cache", suite, "vmlinuz"), initrd, dir, nil); err != nil {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "results"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if console, err = os.ReadFile(filepath.Join(dir, "console")); err != nil {
+		t.Fatal(err)
+	}
+	return parse(string(text)), console
 }

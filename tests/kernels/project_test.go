@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -42,23 +41,10 @@ func TestFilemonProject(t *testing.T) {
 	r.put("opt/here", nil)
 	r.put("etc/passwd", []byte("root:x:0:0::/:/bin/sh\n"))
 	r.put("commands", []byte("project /bin/sh /served.sh /bin/env PATH=/usr/bin:/bin FANREC=/bin/fanrec /makes.test -test.v -test.run ^TestMakes$\n"))
-	initrd := filepath.Join(dir, "initrd")
-	if err := withModules(r, filepath.Join(".cache", suite, "kernel"), initrd, "cuse"); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := boot(ctx, filepath.Join(".cache", suite, "vmlinuz"), initrd, dir, nil); err != nil {
-		t.Error(err)
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "results"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := parse(string(text))["project"]
+	sections, console := r.run(t, suite)
+	s := sections["project"]
 	t.Logf("%.1f s: %s\n%s", s.seconds, s.how, s.text)
 	if s.how != "ok" || !strings.Contains(s.text, "--- PASS: TestMakes/device_-j4") {
-		console, _ := os.ReadFile(filepath.Join(dir, "console"))
 		t.Errorf("did not succeed\n%s", console)
 	}
 }
