@@ -103,8 +103,8 @@ bench-go:
 
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
-FUZZERS   = fan/FuzzDecode fan/FuzzDecodeDescriptor fan/FuzzMounts ebpf/FuzzDecodeProcess ebpf/FuzzDecodeCall ebpf/FuzzRing \
-	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge service/FuzzDecode cmd/fanrec/FuzzExclude \
+FUZZERS   = fan/FuzzDecode fan/FuzzDecodeDescriptor fan/FuzzMounts ebpf/FuzzDecodeProcess ebpf/FuzzDecodeCall ebpf/FuzzDecodeHeld ebpf/FuzzRing \
+	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge output/FuzzText service/FuzzDecode cmd/fanrec/FuzzGlobs \
 	service/cuse/FuzzDecode
 fuzz: $(FUZZERS:%=fuzz/%)
 fuzz/%:

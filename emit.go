@@ -83,6 +83,8 @@ func (j *joiner) emitProcess(p *process) {
 		}
 	case ebpf.Follow:
 		j.followed(p)
+	case ebpf.Held:
+		j.emitHeld(p)
 	case ebpf.Exit:
 		r := j.start(p.proc, p.proc.UID, p.Time)
 		r.Code, r.Signal = int(p.status>>8&0xff), int(p.status&0x7f)

@@ -304,7 +304,7 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 			f.found = true
 		}
 		p.proc.Asked++
-		p.request, p.image, p.base = r.Request, j.file(&r.Image, r.Flags), j.file(&r.Root, r.Flags)
+		p.request, p.image, p.base, p.interp = r.Request, j.file(&r.Image, r.Flags), j.file(&r.Root, r.Flags), j.file(&r.Cwd, r.Flags)
 	case ebpf.Exec:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
 			return // its fork record was lost, which is counted

@@ -56,7 +56,18 @@ func (j *joiner) unknown() []fan.Inode {
 		case opCall:
 			j.needCall(&j.now.calls[o.i])
 		case opProcess:
-			if p := &j.now.procs[o.i]; p.kind == ebpf.Exec {
+			switch p := &j.now.procs[o.i]; p.kind {
+			case ebpf.Follow:
+				j.need(p.image.parent)
+				j.need(p.base.self)
+				j.need(p.interp.self)
+			case ebpf.Held:
+				if p.image.mode&unix.S_IFMT == unix.S_IFDIR {
+					j.need(p.image.self)
+				} else {
+					j.need(p.image.parent)
+				}
+			case ebpf.Exec:
 				j.need(p.image.parent)
 				j.need(p.interp.parent)
 				j.need(p.base.self)

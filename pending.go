@@ -111,13 +111,13 @@ type process struct {
 	kind     ebpf.Kind
 	proc     *proctree.Process
 	parent   *proctree.Process
-	status   uint32
+	status   uint32 // Held: how it was opened
 	comm     span
-	image    file
-	interp   file
+	image    file // Held: the file
+	interp   file // Follow: the working directory
 	base     file // of a script: what filename is relative to; Follow: the root directory
 	request  uint32
-	fresh    bool // Follow: it was not in any tree
+	fresh    bool // Follow: it was not in any tree; Held: it is only mapped
 	filename span
 	args     span
 	prev     int64            // time of the thread's record before

@@ -32,6 +32,7 @@ type Options struct {
 	Attrib  bool          // also record changes of mode, owner, times and extended attributes
 	WaitAll bool          // go on until the last process of the tree is gone
 	Serve   bool          // for Serve: no command is run
+	Attach  bool          // for Recording.Attach
 	Log     zerolog.Logger
 
 	// For tests: small rings, and the kernel's limit of queued events.
@@ -138,7 +139,7 @@ func New(opts Options) (*Recorder, error) {
 	go func() {
 		t, err := ebpf.New(ebpf.Options{
 			NoCalls: opts.NoCalls, NoRings: opts.NoRings, Absent: opts.Absent, Free: opts.NoCalls, ArgsMax: opts.ArgsMax,
-			ProcessRing: opts.ProcessRing, CallRing: callRing, Follow: opts.Serve,
+			ProcessRing: opts.ProcessRing, CallRing: callRing, Follow: opts.Serve, Attach: opts.Attach,
 		})
 		tracker <- loaded{t, err}
 	}()

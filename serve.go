@@ -188,6 +188,10 @@ func (r *Recorder) serveEpoch() error {
 		return err
 	}
 	for _, rec := range r.recordings {
+		if f := rec.found; f != nil && r.join.out(rec.id) > f.until {
+			rec.found = nil
+			f.handOut(r.join.clock, rec.handOut)
+		}
 		rec.flushOut()
 	}
 	left := r.waiting[:0]
@@ -276,7 +280,8 @@ type Recording struct {
 	// What was lost before it began.
 	before              ebpf.Lost
 	overflow, malformed int
-	missed              int // of Recorder.missing
+	missed              int    // of Recorder.missing
+	found               *found // by Attach, until it is handed out
 }
 
 // Sink is where the records of a recording go.
@@ -311,7 +316,17 @@ func (r *Recorder) Open(to Sink, trusted bool) (*Recording, error) {
 }
 
 func (rec *Recording) put(record *output.Record) {
-	rec.records[record.Kind]++
+	if rec.found != nil {
+		rec.found.put(record)
+		return
+	}
+	rec.handOut(record)
+}
+
+func (rec *Recording) handOut(record *output.Record) {
+	if !record.Attached {
+		rec.records[record.Kind]++
+	}
 	if rec.out != nil {
 		rec.wrote = true
 		rec.out(record)

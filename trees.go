@@ -17,6 +17,7 @@ type tree struct {
 	rooted    bool   // outer is set
 	trusted   bool   // it goes on where a program gives privileges
 	full      bool   // handles and names as seen are wanted
+	tells     bool   // of what was there before it was followed
 	faults    faults
 	events    int
 	processes int
@@ -27,6 +28,7 @@ type follow struct {
 	recording uint32
 	children  bool // not the process but what it forks
 	found     bool // there is a record
+	many      bool // there may be more
 }
 
 // trees are the recordings besides number 0, which is that of a single command.
@@ -120,7 +122,9 @@ func (j *joiner) followed(p *process) {
 	}
 	p.proc.Asked--
 	f := j.trees.follows[p.request]
-	delete(j.trees.follows, p.request)
+	if f == nil || !f.many {
+		delete(j.trees.follows, p.request)
+	}
 	var t *tree
 	if f != nil {
 		t = j.trees.open[f.recording]
@@ -143,6 +147,7 @@ func (j *joiner) followed(p *process) {
 	p.proc.Heirs = f.recording
 	if !f.children && outer[0] != f.recording {
 		j.enrol(p.proc, f.recording)
+		j.met(p)
 	}
 }
 
@@ -230,6 +235,11 @@ func (j *joiner) closeTree(recording uint32) {
 	j.unfollow(recording)
 	outer := j.trees.open[recording].outer
 	delete(j.trees.open, recording)
+	for n, f := range j.trees.follows {
+		if f.many && f.recording == recording {
+			delete(j.trees.follows, n)
+		}
+	}
 	for _, t := range j.trees.open { // what was inside of it is inside of the next
 		if t.outer == recording && t.rooted {
 			t.outer = outer

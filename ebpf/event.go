@@ -30,6 +30,7 @@ const (
 	kindSubmit
 	kindComplete
 	Follow // a process that was there already is followed from now on
+	Held   // a file that a process holds: see HeldFile
 )
 
 // Flags of a record.
@@ -116,6 +117,7 @@ type Process struct {
 	MountNS  uint32 // Follow: inode number of its mount namespace
 	Image    File   // Exec, Follow
 	Root     File   // Follow: its root directory
+	Cwd      File   // Follow: its working directory
 	Interp   File   // Exec: the ELF interpreter, zero if there is none
 	Base     File   // Exec of a script: the directory that Filename is relative to
 	Filename []byte // Exec: the path as given
@@ -168,7 +170,8 @@ const (
 	execSize = 64 // and two files and a base
 	exitSize = 40
 
-	followSize = 80 // and two files
+	followSize = 80 // and three files
+	heldSize   = 40 // and a file
 
 	submitSize   = 56       // and two bases
 	completeSize = 56       // and a file
@@ -183,13 +186,16 @@ func malformed(what string, b []byte) error {
 	return fmt.Errorf("%w: %s in %d bytes", ErrMalformed, what, len(b))
 }
 
+// recordSize returns the size that the head of a record tells.
+func recordSize(b []byte) int { return int(binary.LittleEndian.Uint16(b[28:])) }
+
 // decodeHeader returns the kind and the record cut to its size.
 func decodeHeader(b []byte, h *Header) (Kind, []byte, error) {
 	if len(b) < headSize {
 		return 0, nil, malformed("no header", b)
 	}
 	le := binary.LittleEndian
-	size := int(le.Uint16(b[28:]))
+	size := recordSize(b)
 	if size < headSize || size > len(b) {
 		return 0, nil, malformed(fmt.Sprintf("size %d", size), b)
 	}
@@ -290,16 +296,16 @@ func DecodeProcess(b []byte, p *Process) error {
 			return malformed("exec with lengths beyond its end", b)
 		}
 	case Follow:
-		if len(b) < followSize+2*fileSize {
+		if len(b) < followSize+3*fileSize {
 			return malformed("short follow", b)
 		}
 		decodeFork(b, p)
 		p.Request, p.MountNS = le.Uint32(b[72:]), le.Uint32(b[76:])
-		d := data{b: b[followSize+2*fileSize:]}
-		n, w := decodeFile(b[followSize:], &p.Image)
-		d.file(&p.Image, n, w)
-		n, w = decodeFile(b[followSize+fileSize:], &p.Root)
-		d.file(&p.Root, n, w)
+		d := data{b: b[followSize+3*fileSize:]}
+		for i, f := range []*File{&p.Image, &p.Root, &p.Cwd} {
+			n, w := decodeFile(b[followSize+i*fileSize:], f)
+			d.file(f, n, w)
+		}
 		if d.bad {
 			return malformed("follow with lengths beyond its end", b)
 		}
@@ -311,6 +317,36 @@ func DecodeProcess(b []byte, p *Process) error {
 	case Free, Reuse:
 	default:
 		return malformed(fmt.Sprintf("kind %d", kind), b)
+	}
+	return nil
+}
+
+// HeldFile is a file that a process holds.
+type HeldFile struct {
+	Header
+	FD    int32  // -1: mapped
+	FMode uint32 // FMode bits
+	File  File
+}
+
+// DecodeHeld decodes what the program tells that is run over all files. Errors
+// wrap ErrMalformed.
+func DecodeHeld(b []byte, h *HeldFile) error {
+	*h = HeldFile{}
+	kind, b, err := decodeHeader(b, &h.Header)
+	if err != nil {
+		return err
+	}
+	if kind != Held || len(b) < heldSize+fileSize {
+		return malformed(fmt.Sprintf("no file that is held but kind %d", kind), b)
+	}
+	le := binary.LittleEndian
+	h.FD, h.FMode = int32(le.Uint32(b[32:])), le.Uint32(b[36:])
+	d := data{b: b[heldSize+fileSize:]}
+	n, w := decodeFile(b[heldSize:], &h.File)
+	d.file(&h.File, n, w)
+	if d.bad {
+		return malformed("file that is held with lengths beyond its end", b)
 	}
 	return nil
 }

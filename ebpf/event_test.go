@@ -99,9 +99,12 @@ func encodeProcess(p *Process, unused int) []byte {
 	case Follow:
 		b = appendFork(b, p)
 		b = le.AppendUint32(le.AppendUint32(b, p.Request), p.MountNS)
-		b = appendFile(appendFile(b, &p.Image), &p.Root)
-		for _, text := range [][]byte{p.Image.Name, p.Image.Walk, p.Root.Name, p.Root.Walk} {
-			b = append(b, text...)
+		files := []*File{&p.Image, &p.Root, &p.Cwd}
+		for _, f := range files {
+			b = appendFile(b, f)
+		}
+		for _, f := range files {
+			b = append(append(b, f.Name...), f.Walk...)
 		}
 	case Exit:
 		b = le.AppendUint32(b, p.Status)
@@ -175,7 +178,7 @@ var processes = map[string]Process{
 	"fork": {Header: someHeader, Kind: Fork, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Cgroup: 1 << 51, Comm: []byte("sh")},
 	// The kernel's comm always ends in a NUL; a record need not.
 	"follow": {Header: someHeader, Kind: Follow, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Comm: []byte("sh"), Request: 3, MountNS: 1 << 31,
-		Image: File{Ino: 1, Dev: 2, Name: []byte("sh"), ParentIno: 3, Mode: 0o100755, Walk: []byte("sh\x00bin\x00")}, Root: File{Ino: 2, Walked: true}},
+		Image: File{Ino: 1, Dev: 2, Name: []byte("sh"), ParentIno: 3, Mode: 0o100755, Walk: []byte("sh\x00bin\x00")}, Root: File{Ino: 2, Walked: true}, Cwd: walkedFile},
 	"fork, long comm": {Header: someHeader, Kind: Fork, Comm: []byte("sixteen letters!")},
 	"exec": {
 		Header: someHeader, Kind: Exec, GID: 100, Cgroup: 1 << 51, Comm: []byte("cc"), Image: someFile, Interp: walkedFile, Base: walkedBase,
@@ -487,6 +490,57 @@ func FuzzDecodeCall(f *testing.F) {
 			c.Text = [2][]byte{}
 		}
 		roundTripCall(t, &c)
+	})
+}
+
+func encodeHeld(h *HeldFile) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint32(le.AppendUint32(encodeHead(&h.Header, Held), uint32(h.FD)), h.FMode)
+	return sized(append(append(appendFile(b, &h.File), h.File.Name...), h.File.Walk...), 0)
+}
+
+var helds = map[string]HeldFile{
+	"descriptor": {Header: someHeader, FD: 3, FMode: FModeWrite, File: someFile},
+	"mapped":     {Header: someHeader, FD: -1, FMode: FModeRead, File: walkedFile},
+}
+
+func TestDecodeHeld(t *testing.T) {
+	for name, want := range helds {
+		got := HeldFile{FD: 99, File: walkedFile}
+		if err := DecodeHeld(encodeHeld(&want), &got); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		for n := range heldSize + fileSize {
+			if err := DecodeHeld(encodeHeld(&want)[:n], &got); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s, %d bytes of it: %v", name, n, err)
+			}
+		}
+	}
+}
+
+func FuzzDecodeHeld(f *testing.F) {
+	for _, h := range helds {
+		f.Add(encodeHeld(&h))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var h HeldFile
+		if err := DecodeHeld(b, &h); err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatal(err)
+			}
+			return
+		}
+		insideFile(t, b, "file", &h.File)
+		var again HeldFile
+		if err := DecodeHeld(encodeHeld(&h), &again); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(h, again, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("(-first +second):\n%s", diff)
+		}
 	})
 }
 

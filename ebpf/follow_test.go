@@ -2,14 +2,18 @@ package ebpf
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -134,5 +138,203 @@ func TestSecure(t *testing.T) {
 	}
 	if len(secure) != 2 || secure[plain] || !secure[setuid] {
 		t.Errorf("gave privileges: %v", secure)
+	}
+}
+
+// TestFollowTree follows a process and what it has forked before, and nobody else.
+func TestFollowTree(t *testing.T) {
+	w := newWitness(t, Options{Attach: true})
+	// A process with children at several depths, all of which wait.
+	dir := t.TempDir()
+	do(t, unix.Mkfifo(filepath.Join(dir, "go"), 0o600))
+	tree := `if [ $1 -gt 0 ]; then "$0" $(($1-1)) & fi; read x <go`
+	do(t, os.WriteFile(filepath.Join(dir, "nest"), []byte("#!/bin/sh\n"+tree), 0o755))
+	cmd := exec.Command("./nest", "20")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	do(t, cmd.Start())
+	defer func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+	}()
+	other, goOn := waiting(t, ":", nil)
+	want := map[uint32]bool{}
+	for len(want) < 21 {
+		want = descendants(t, uint32(cmd.Process.Pid))
+	}
+	do(t, w.FollowTree(uint32(cmd.Process.Pid), 3))
+	w.drain()
+	got := map[uint32]bool{}
+	for _, f := range w.of(Follow, 0) {
+		if got[f.ID.TGID] || f.Request != 3 {
+			t.Errorf("%d is followed twice, or for another request: %d", f.ID.TGID, f.Request)
+		}
+		got[f.ID.TGID] = true
+		if p := string(AppendPath(nil, f.Cwd.Walk)); p != dir {
+			t.Errorf("the working directory of %d is %q, want %q", f.ID.TGID, p, dir)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("followed (-want +got):\n%s", diff)
+	}
+	if got[uint32(other.Process.Pid)] {
+		t.Error("so is a process that is not of the tree")
+	}
+	goOn()
+	// Again: nobody is left.
+	if err := w.FollowTree(uint32(cmd.Process.Pid), 4); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+// descendants returns a process and its descendants, by /proc.
+func descendants(t *testing.T, root uint32) map[uint32]bool {
+	t.Helper()
+	found := map[uint32]bool{root: true}
+	for again := true; again; {
+		again = false
+		stats, err := filepath.Glob("/proc/[0-9]*/stat")
+		do(t, err)
+		for _, name := range stats {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				continue
+			}
+			var pid, parent uint32
+			var state string
+			_, rest, _ := strings.Cut(string(b), ") ")
+			fmt.Sscan(string(b), &pid)
+			fmt.Sscan(rest, &state, &parent)
+			if found[parent] && !found[pid] {
+				found[pid], again = true, true
+			}
+		}
+	}
+	return found
+}
+
+// TestHeld compares what is told of a process with what it opened.
+func TestHeld(t *testing.T) {
+	w := newWitness(t, Options{Attach: true})
+	dir := t.TempDir()
+	read, write, gone := filepath.Join(dir, "read"), filepath.Join(dir, "write"), filepath.Join(dir, "gone")
+	for _, name := range []string{read, gone} {
+		do(t, os.WriteFile(name, nil, 0o600))
+	}
+	cmd := exec.Command("/bin/sh", "-c", `exec 3<"$1" 4>"$2" 5<"$3" 6<>"$2"; rm "$3"; echo; read x`, "sh", read, write, gone)
+	in, err := cmd.StdinPipe()
+	do(t, err)
+	out, err := cmd.StdoutPipe()
+	do(t, err, cmd.Start())
+	out.Read(make([]byte, 1))
+	defer func() {
+		in.Close()
+		cmd.Wait()
+	}()
+	do(t, w.FollowTree(uint32(cmd.Process.Pid), 1))
+	got := map[string]uint32{}
+	mapped := map[string]bool{}
+	do(t, w.Held(func(h *HeldFile) {
+		if h.ID.TGID != uint32(cmd.Process.Pid) {
+			t.Errorf("a file of process %d", h.ID.TGID)
+		}
+		path := string(AppendPath(nil, h.File.Walk))
+		if h.FD < 0 {
+			mapped[path] = true
+			return
+		}
+		got[fmt.Sprint(h.FD, " ", path)] = h.FMode & (FModeRead | FModeWrite)
+	}))
+	want := map[string]uint32{"3 " + read: FModeRead, "4 " + write: FModeWrite, "5 " + gone: FModeRead, "6 " + write: FModeRead | FModeWrite}
+	for held := range got {
+		if strings.HasSuffix(held, "/dev/null") {
+			delete(got, held) // its standard error, and copies of it
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("held (-want +got):\n%s", diff)
+	}
+	if !w.Mapped() {
+		t.Skip("nothing is told of what is mapped: Linux 5.12")
+	}
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", cmd.Process.Pid))
+	do(t, err)
+	wanted := map[string]bool{}
+	for line := range strings.Lines(string(maps)) {
+		if _, path, ok := strings.Cut(strings.TrimSpace(line), "/"); ok {
+			wanted["/"+path] = true
+		}
+	}
+	if diff := cmp.Diff(wanted, mapped); diff != "" {
+		t.Errorf("mapped (-want +got):\n%s", diff)
+	}
+}
+
+// cgroupRoot returns where the unified hierarchy of cgroups is mounted.
+func cgroupRoot(t *testing.T) string {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	do(t, err)
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	t.Skip("no cgroup2 is mounted")
+	return ""
+}
+
+// TestFollowCgroup follows who is in a cgroup, who is made in it and who is moved
+// there, also when it was removed and made again.
+func TestFollowCgroup(t *testing.T) {
+	root := cgroupRoot(t)
+	name := fmt.Sprintf("/fanrec-test-%d", os.Getpid())
+	dir := root + name
+	do(t, os.Mkdir(dir, 0o755), os.Mkdir(dir+"/below", 0o755))
+	t.Cleanup(func() { os.Remove(dir + "/below"); os.Remove(dir) })
+	move := func(pid int, to string) {
+		t.Helper()
+		do(t, os.WriteFile(to+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0))
+	}
+	var st unix.Stat_t
+	do(t, unix.Stat(dir, &st))
+	w := newWitness(t, Options{Attach: true})
+	in, goIn := waiting(t, "/bin/true", nil)
+	move(in.Process.Pid, dir+"/below")
+	out, goOut := waiting(t, "/bin/true", nil)
+	do(t, w.FollowCgroup(st.Ino, name, 5))
+	move(out.Process.Pid, dir)
+	// What is made in it by somebody who is not: clone3 with CLONE_INTO_CGROUP.
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	do(t, err)
+	defer unix.Close(fd)
+	made, goMade := waiting(t, "/bin/true", &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd})
+	goIn()
+	goOut()
+	goMade()
+	w.drain()
+	for who, cmd := range map[string]*exec.Cmd{"inside": in, "moved": out} {
+		if got := w.kinds(cmd.Process.Pid); got != "follow exit" {
+			t.Errorf("%s: %s", who, got)
+		}
+	}
+	if got := w.kinds(made.Process.Pid); got != "follow exec exit" {
+		t.Errorf("made: %s", got)
+	}
+	if n := len(w.of(Fork, 0)); n != 3 {
+		t.Errorf("%d forks, want 3", n)
+	}
+	for _, f := range w.of(Follow, 0) {
+		if f.Request != 5 {
+			t.Errorf("request %d", f.Request)
+		}
+	}
+	do(t, os.Remove(dir+"/below"), os.Remove(dir), os.Mkdir(dir, 0o755))
+	again, goAgain := waiting(t, "/bin/true", nil)
+	move(again.Process.Pid, dir)
+	goAgain()
+	w.drain()
+	if got := w.kinds(again.Process.Pid); got != "follow exit" {
+		t.Errorf("in the new one of that name: %q", got)
 	}
 }

@@ -45,7 +45,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Everything down to struct exec is mirrored in event.go. */
 
-enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL, KIND_SUBMIT, KIND_COMPLETE, KIND_FOLLOW };
+enum kind { KIND_FORK = 1, KIND_EXEC, KIND_EXIT, KIND_FREE, KIND_REUSE, KIND_CALL, KIND_SUBMIT, KIND_COMPLETE, KIND_FOLLOW, KIND_HELD };
 
 enum {
 	FLAG_ALONE = 1,     /* the process has one thread */
@@ -153,6 +153,15 @@ struct follow {
 	__u32 mount_ns;
 	struct file_ref image;
 	struct file_ref root; /* its root directory */
+	struct file_ref cwd;
+};
+
+/* A file that a process holds, of a descriptor or mapped. */
+struct held {
+	struct head h;
+	__s32 fd; /* -1: mapped */
+	__u32 fmode;
+	struct file_ref file;
 };
 
 struct exit {
@@ -194,9 +203,6 @@ __u64 remounts, remounts_seen;
 
 /* While this is set, each child of that thread group becomes the root of the tree. */
 __u32 recorder;
-
-/* What on_follow is run for. */
-__u32 follow_tgid, follow_request;
 
 /* Read while running; indices are mirrored by Lost in tracker.go. */
 enum lost { LOST_PROCESS, LOST_CALL, LOST_TRACKED, LOST_KINDS };
@@ -661,7 +667,7 @@ static __always_inline __u32 subvolume(struct inode *inode)
 	return id;
 }
 
-enum { NO_NAME, WITH_NAME, WHOLE_PATH };
+enum { NO_NAME, WITH_NAME, WHOLE_PATH, NAME_AND_PATH };
 
 /*
  * Describes the file behind walk.mnt and walk.dentry in ref, and appends its
@@ -707,7 +713,7 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 	in = watched(sb, &ref->dev);
 	if (in & MARKED_SUBVOLUMES)
 		ref->subvol = subvolume(inode);
-	if (in && how == WITH_NAME) {
+	if (in && (how == WITH_NAME || how == NAME_AND_PATH)) {
 		parent = GET(dentry, dentry, d_parent);
 		dir = GET(dentry, parent, d_inode);
 		ref->parent_ino = GET(inode, dir, i_ino);
@@ -716,7 +722,7 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 		ref->name_len = put_name(len);
 		len += ref->name_len;
 	}
-	if (in && how != WHOLE_PATH && !(in & MARKED_WALK) && remounts == remounts_seen)
+	if (in && how < WHOLE_PATH && !(in & MARKED_WALK) && remounts == remounts_seen)
 		return len;
 	ref->walked = how == WHOLE_PATH || !in;
 	s->walk.len = len;
@@ -732,13 +738,18 @@ __noinline __u64 put_ref(__u64 len, __u32 how)
 }
 
 /* The same for (m, d), into the member of a record that tells of it. */
-static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, __u64 len, __u64 m, __u64 d)
+static __always_inline __u64 put_file_as(struct scratch *s, struct file_ref *ref, __u64 len, __u64 m, __u64 d, __u32 how)
 {
 	s->walk.mnt = m;
 	s->walk.dentry = d;
-	len = put_ref(len, WITH_NAME);
+	len = put_ref(len, how);
 	*ref = s->ref;
 	return len;
+}
+
+static __always_inline __u64 put_file(struct scratch *s, struct file_ref *ref, __u64 len, __u64 m, __u64 d)
+{
+	return put_file_as(s, ref, len, m, d, WITH_NAME);
 }
 
 static __always_inline void fill_base(struct scratch *s, struct base_ref *base)
@@ -768,30 +779,30 @@ static __always_inline __u64 put_whole(struct scratch *s, struct base_ref *base,
 	return len;
 }
 
-static __always_inline struct file *get_file(struct task_struct *task, __u32 fd)
+static __always_inline struct file *get_file(struct task_struct *task, int own, __u32 fd)
 {
-	struct files_struct *files = OF(OWN, task, files);
-	struct fdtable *fdt = OF(OWN, files, fdt);
+	struct files_struct *files = OF(own, task, files);
+	struct fdtable *fdt = OF(own, files, fdt);
 	struct file *f = 0;
 
-	if (fd < OF(OWN, fdt, max_fds))
-		bpf_probe_read_kernel(&f, sizeof(f), OF(OWN, fdt, fd) + fd);
+	if (fd < OF(own, fdt, max_fds))
+		bpf_probe_read_kernel(&f, sizeof(f), OF(own, fdt, fd) + fd);
 	return f;
 }
 
 /* The file that a relative path starts from: the working directory, a descriptor, or the root. */
-static __always_inline int find_base(struct scratch *s, struct task_struct *task, __u64 dfd, int absolute)
+static __always_inline int find_base(struct scratch *s, struct task_struct *task, int own, __u64 dfd, int absolute)
 {
-	struct fs_struct *fs = OF(OWN, task, fs);
+	struct fs_struct *fs = OF(own, task, fs);
 
 	if (absolute) {
-		s->walk.mnt = (__u64)OF(OWN, fs, root.mnt);
-		s->walk.dentry = (__u64)OF(OWN, fs, root.dentry);
+		s->walk.mnt = (__u64)OF(own, fs, root.mnt);
+		s->walk.dentry = (__u64)OF(own, fs, root.dentry);
 	} else if ((int)dfd == AT_FDCWD) {
-		s->walk.mnt = (__u64)OF(OWN, fs, pwd.mnt);
-		s->walk.dentry = (__u64)OF(OWN, fs, pwd.dentry);
+		s->walk.mnt = (__u64)OF(own, fs, pwd.mnt);
+		s->walk.dentry = (__u64)OF(own, fs, pwd.dentry);
 	} else {
-		struct file *f = get_file(task, dfd);
+		struct file *f = get_file(task, own, dfd);
 
 		if (!f)
 			return 0;
@@ -815,11 +826,13 @@ int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 	int root = recorder && parent_tgid == recorder;
 	struct scratch *s;
 	struct fork *r;
+	__u64 *since;
 
 	if (OF(OTHER, child, pid) != tgid)
 		return 0; /* a thread */
 	/* Whoever had this number is gone; user space has not retired it yet. */
-	if (bpf_map_lookup_elem(&numbers, &tgid)) {
+	since = bpf_map_lookup_elem(&numbers, &tgid);
+	if (since && *since != id.start) {
 		stay();
 		s = get_scratch();
 		if (s) {
@@ -1034,7 +1047,7 @@ int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 			len += n;
 		}
 	}
-	if (r->h.flags & FLAG_SCRIPT && find_base(s, task, (__u32)AT_FDCWD, first == '/'))
+	if (r->h.flags & FLAG_SCRIPT && find_base(s, task, OWN, (__u32)AT_FDCWD, first == '/'))
 		len = put_base(s, &r->base, len);
 	emit_process(len);
 	let_go();
@@ -1066,75 +1079,6 @@ int on_exit(void *ctx)
 	r->pad = 0;
 	emit_process(sizeof(*r));
 	let_go();
-	return 0;
-}
-
-/*
- * Run over all tasks, it follows one that user space names. First it joins the
- * set, then it is looked at whether it lives: whoever passes on_exit later is
- * in the set by then, and of whoever passed before nothing will come.
- */
-SEC("iter/task")
-int on_follow(struct bpf_iter__task *ctx)
-{
-	struct task_struct *task = ctx->task, *parent;
-	struct signal_struct *signal;
-	struct identity id = {};
-	struct nsproxy *nsproxy;
-	struct cred *cred;
-	struct follow *r;
-	struct scratch *s;
-	struct file *image = 0;
-	struct mm_struct *mm;
-	__u64 len = sizeof(*r);
-	__u32 tgid;
-	__u8 known;
-
-	if (!task)
-		return 0;
-	task = TYPED(task_struct, task);
-	tgid = OF(OWN, task, tgid);
-	if (tgid != follow_tgid || OF(OWN, task, pid) != tgid)
-		return 0;
-	id.start = OF(OWN, task, start_boottime);
-	id.tgid = tgid;
-	known = bpf_map_lookup_elem(&tracked, &id) != 0; /* then its exit record retires it */
-	if (!join_set(&id))
-		return 0;
-	signal = OF(OWN, task, signal);
-	if (!OF(OWN, signal, live.counter)) {
-		if (!known) {
-			bpf_map_delete_elem(&tracked, &id);
-			bpf_map_delete_elem(&numbers, &tgid);
-		}
-		return 0;
-	}
-	s = get_scratch();
-	if (!s)
-		return 0;
-	r = (struct follow *)s->buf;
-	fill_head(&r->f.h, task, OWN, KIND_FOLLOW);
-	r->request = follow_request;
-	parent = OF(OWN, task, real_parent);
-	parent = (struct task_struct *)GET(task_struct, parent, group_leader);
-	r->f.parent_start = GET(task_struct, parent, start_boottime);
-	r->f.parent_tgid = GET(task_struct, parent, tgid);
-	cred = (struct cred *)OF(OWN, task, cred);
-	r->f.gid = OF(OWN, cred, gid.val);
-	r->f.cgroup = 0;
-	nsproxy = GET(task_struct, task, nsproxy);
-	r->mount_ns = nsproxy ? GET(mnt_namespace, GET(nsproxy, nsproxy, mnt_ns), ns.inum) : 0;
-	bpf_probe_read_kernel(r->f.comm, sizeof(r->f.comm), task->comm);
-	__builtin_memset(&r->image, 0, sizeof(r->image));
-	__builtin_memset(&r->root, 0, sizeof(r->root));
-	mm = OF(OWN, task, mm);
-	if (mm)
-		image = OF(OWN, mm, exe_file);
-	if (image)
-		len = put_file(s, &r->image, len, (__u64)GET(file, image, f_path.mnt), (__u64)GET(file, image, f_path.dentry));
-	if (find_base(s, task, 0, 1))
-		len = put_file(s, &r->root, len, s->walk.mnt, s->walk.dentry);
-	emit_process(len);
 	return 0;
 }
 
@@ -1299,7 +1243,7 @@ static __always_inline int tell_absent(void *regs_arg, long ret)
 		r->text_len[0] = n;
 		len += n;
 	}
-	if (find_base(s, task, dfd, s->absolute)) {
+	if (find_base(s, task, OWN, dfd, s->absolute)) {
 		inode = GET(dentry, s->walk.dentry, d_inode);
 		/* What is no directory, or was removed, cannot be looked up; its name is still there. */
 		if ((GET(inode, inode, i_mode) & S_IFMT) == S_IFDIR && !(GET(inode, inode, i_flags) & S_DEAD))
@@ -1353,7 +1297,7 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	len = __builtin_offsetof(struct call, file) + sizeof(r->file);
 
 	if (row.op == OP_OPEN) {
-		struct file *f = get_file(task, ret);
+		struct file *f = get_file(task, OWN, ret);
 
 		if (!f)
 			goto out;
@@ -1450,13 +1394,13 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 			r->text_len[1] = n;
 			len += n;
 		}
-		if (find_base(s, task, arg(&a, row.dfd1, (__u32)AT_FDCWD), s->absolute))
+		if (find_base(s, task, OWN, arg(&a, row.dfd1, (__u32)AT_FDCWD), s->absolute))
 			len = put_base(s, &r->base[1], len);
 	}
 	if (fd >= 0) {
-		if (find_base(s, task, fd, 0))
+		if (find_base(s, task, OWN, fd, 0))
 			len = put_whole(s, &r->base[0], len);
-	} else if (r->op != OP_SYMLINK && find_base(s, task, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
+	} else if (r->op != OP_SYMLINK && find_base(s, task, OWN, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
 	emit_call(len);
 out:
@@ -1559,7 +1503,7 @@ __noinline __u64 put_asked(__u64 len, __u32 name_at, __u32 dfd_at)
 	bpf_probe_read_kernel(&first, sizeof(first), (void *)s->src);
 	n = put_kernel_text(len);
 	s->text_len = n;
-	if (dfd_at && find_base(s, task, read_asked(req, dfd_at), first == '/'))
+	if (dfd_at && find_base(s, task, OWN, read_asked(req, dfd_at), first == '/'))
 		return put_ref(len + n, NO_NAME);
 	return len + n;
 }
@@ -1628,7 +1572,7 @@ int BPF_PROG(on_complete, void *ring, void *req)
 	__builtin_memset(&r->file, 0, sizeof(r->file));
 	len = sizeof(*r);
 	if (r->result >= 0 && opcode < IORING_OP_RENAMEAT && !read_asked((__u64)req, AT(struct io_open, file_slot)))
-		f = get_file(task, r->result);
+		f = get_file(task, OWN, r->result);
 	if (f) {
 		r->fmode = GET(file, f, f_mode);
 		r->flags = GET(file, f, f_flags);
@@ -1640,3 +1584,5 @@ int BPF_PROG(on_complete, void *ring, void *req)
 	let_go();
 	return 0;
 }
+
+#include "follow.h"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -22,6 +23,7 @@ type Options struct {
 	Absent      bool // tell of paths that were looked for and not found
 	Free        bool // tell when the kernel forgets a process
 	Follow      bool // Follow will be called
+	Attach      bool // FollowTree, FollowCgroup or Held, too
 	ArgsMax     int  // bytes of argv in an exec record, at most 8192
 	ProcessRing int  // bytes, a power of two; 0: 4 MiB
 	CallRing    int  // bytes, a power of two; 0: 4 MiB, and Grow adds to it
@@ -46,8 +48,8 @@ type identity struct {
 // A Tracker follows the monitored set. Its methods are for one goroutine.
 type Tracker struct {
 	maps      trackerMaps
-	programs  map[string]*ebpf.Program // by the tracepoint
-	links     []link.Link              // a link that nobody holds is closed by the garbage collector
+	programs  map[string]program
+	links     []link.Link // a link that nobody holds is closed by the garbage collector
 	processes *ring
 	calls     *ring
 	alarm     *ring
@@ -63,6 +65,12 @@ type Tracker struct {
 	without   []string // constants that tell what the kernel lacks
 	process   Process
 	call      Call
+}
+
+// A program of a tracepoint.
+type program struct {
+	*ebpf.Program
+	tracepoint string
 }
 
 // New loads the tracker and attaches it. Nothing is monitored yet. Errors wrap
@@ -125,8 +133,13 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if !opts.Free {
 		delete(spec.Programs, trackerProgOnFree)
 	}
-	if !opts.Follow {
+	if !opts.Follow && !opts.Attach {
 		delete(spec.Programs, trackerProgOnFollow)
+	}
+	if !opts.Attach {
+		for _, name := range attachPrograms {
+			delete(spec.Programs, name)
+		}
 	}
 	constants := map[string]any{trackerVarArgsMax: uint32(min(opts.ArgsMax, 8192))}
 	var ns unix.Stat_t
@@ -136,7 +149,7 @@ func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
 	if opts.Free {
 		constants[trackerVarWantFree] = uint8(1)
 	}
-	if opts.Follow {
+	if opts.Follow || opts.Attach {
 		constants[trackerVarFollower] = uint32(unix.Getpid())
 	} else {
 		spec.Maps[trackerMapScratch].MaxEntries = 1
@@ -233,8 +246,7 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 	if err := numberTypes(spec, types); err != nil {
 		return err
 	}
-	follow := spec.Programs[trackerProgOnFollow]
-	delete(spec.Programs, trackerProgOnFollow)
+	iterators := takeIterators(spec)
 	coll, err := loadHalves(spec, opts)
 	if err != nil && t.without == nil {
 		if t.without = lacking(); len(t.without) > 0 {
@@ -248,29 +260,40 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 		return notSupported("load the tracker", err)
 	}
 	defer coll.Close()
-	if follow != nil {
-		if t.follow, err = newFollower(spec, follow, coll, opts); err != nil {
+	if len(iterators) > 0 {
+		if t.follow, err = newFollower(spec, iterators, coll, opts); err != nil {
 			return err
 		}
 	}
 	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
 	t.remounts, t.seen = coll.Variables[trackerVarRemounts], coll.Variables[trackerVarRemountsSeen]
-	t.programs = map[string]*ebpf.Program{}
+	t.programs = map[string]program{}
 	for name := range coll.Programs {
-		t.programs[spec.Programs[name].AttachTo] = coll.DetachProgram(name)
+		t.programs[name] = program{coll.DetachProgram(name), spec.Programs[name].AttachTo}
 	}
 	return t.Attach()
 }
 
 // Attach begins to track again after Detach.
 func (t *Tracker) Attach() error {
-	for name, prog := range t.programs {
-		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: name, Program: prog})
-		if err != nil {
-			return notSupported("attach to "+name, err)
+	for name := range t.programs {
+		if slices.Contains(cgroupPrograms, name) {
+			continue
 		}
-		t.links = append(t.links, l)
+		if err := t.attach(name); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (t *Tracker) attach(name string) error {
+	p := t.programs[name]
+	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: p.tracepoint, Program: p.Program})
+	if err != nil {
+		return notSupported("attach to "+p.tracepoint, err)
+	}
+	t.links = append(t.links, l)
 	return nil
 }
 

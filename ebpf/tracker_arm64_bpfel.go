@@ -16,38 +16,48 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	trackerMapAlarm         = "alarm"
-	trackerMapCalls         = "calls"
-	trackerMapMarked        = "marked"
-	trackerMapNumbers       = "numbers"
-	trackerMapProcesses     = "processes"
-	trackerMapScratch       = "scratch"
-	trackerMapSpill         = "spill"
-	trackerMapTracked       = "tracked"
-	trackerProgOnComplete   = "on_complete"
-	trackerProgOnExec       = "on_exec"
-	trackerProgOnExit       = "on_exit"
-	trackerProgOnFollow     = "on_follow"
-	trackerProgOnFork       = "on_fork"
-	trackerProgOnFree       = "on_free"
-	trackerProgOnSubmit     = "on_submit"
-	trackerProgOnSysExit    = "on_sys_exit"
-	trackerVarArgsMax       = "args_max"
-	trackerVarFollowRequest = "follow_request"
-	trackerVarFollowTgid    = "follow_tgid"
-	trackerVarFollower      = "follower"
-	trackerVarHaveCast      = "have_cast"
-	trackerVarHaveFindVma   = "have_find_vma"
-	trackerVarHaveStay      = "have_stay"
-	trackerVarHaveTaskBtf   = "have_task_btf"
-	trackerVarLost          = "lost"
-	trackerVarMountNs       = "mount_ns"
-	trackerVarRecorder      = "recorder"
-	trackerVarRemounts      = "remounts"
-	trackerVarRemountsSeen  = "remounts_seen"
-	trackerVarTypes         = "types"
-	trackerVarWantAbsent    = "want_absent"
-	trackerVarWantFree      = "want_free"
+	trackerMapAlarm           = "alarm"
+	trackerMapCalls           = "calls"
+	trackerMapCgroupPaths     = "cgroup_paths"
+	trackerMapCgroups         = "cgroups"
+	trackerMapMarked          = "marked"
+	trackerMapNumbers         = "numbers"
+	trackerMapProcesses       = "processes"
+	trackerMapScratch         = "scratch"
+	trackerMapSpill           = "spill"
+	trackerMapTracked         = "tracked"
+	trackerProgOnCgroupAttach = "on_cgroup_attach"
+	trackerProgOnCgroupMkdir  = "on_cgroup_mkdir"
+	trackerProgOnComplete     = "on_complete"
+	trackerProgOnExec         = "on_exec"
+	trackerProgOnExit         = "on_exit"
+	trackerProgOnFollow       = "on_follow"
+	trackerProgOnFork         = "on_fork"
+	trackerProgOnForkInCgroup = "on_fork_in_cgroup"
+	trackerProgOnFree         = "on_free"
+	trackerProgOnHeld         = "on_held"
+	trackerProgOnMapped       = "on_mapped"
+	trackerProgOnSubmit       = "on_submit"
+	trackerProgOnSysExit      = "on_sys_exit"
+	trackerVarArgsMax         = "args_max"
+	trackerVarCgroupRequest   = "cgroup_request"
+	trackerVarFollowHow       = "follow_how"
+	trackerVarFollowRequest   = "follow_request"
+	trackerVarFollowTgid      = "follow_tgid"
+	trackerVarFollowed        = "followed"
+	trackerVarFollower        = "follower"
+	trackerVarHaveCast        = "have_cast"
+	trackerVarHaveFindVma     = "have_find_vma"
+	trackerVarHaveStay        = "have_stay"
+	trackerVarHaveTaskBtf     = "have_task_btf"
+	trackerVarLost            = "lost"
+	trackerVarMountNs         = "mount_ns"
+	trackerVarRecorder        = "recorder"
+	trackerVarRemounts        = "remounts"
+	trackerVarRemountsSeen    = "remounts_seen"
+	trackerVarTypes           = "types"
+	trackerVarWantAbsent      = "want_absent"
+	trackerVarWantFree        = "want_free"
 )
 
 // loadTracker returns the embedded CollectionSpec for tracker.
@@ -92,28 +102,35 @@ type trackerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerProgramSpecs struct {
-	OnComplete *ebpf.ProgramSpec `ebpf:"on_complete"`
-	OnExec     *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit     *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFollow   *ebpf.ProgramSpec `ebpf:"on_follow"`
-	OnFork     *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnFree     *ebpf.ProgramSpec `ebpf:"on_free"`
-	OnSubmit   *ebpf.ProgramSpec `ebpf:"on_submit"`
-	OnSysExit  *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	OnCgroupAttach *ebpf.ProgramSpec `ebpf:"on_cgroup_attach"`
+	OnCgroupMkdir  *ebpf.ProgramSpec `ebpf:"on_cgroup_mkdir"`
+	OnComplete     *ebpf.ProgramSpec `ebpf:"on_complete"`
+	OnExec         *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit         *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFollow       *ebpf.ProgramSpec `ebpf:"on_follow"`
+	OnFork         *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnForkInCgroup *ebpf.ProgramSpec `ebpf:"on_fork_in_cgroup"`
+	OnFree         *ebpf.ProgramSpec `ebpf:"on_free"`
+	OnHeld         *ebpf.ProgramSpec `ebpf:"on_held"`
+	OnMapped       *ebpf.ProgramSpec `ebpf:"on_mapped"`
+	OnSubmit       *ebpf.ProgramSpec `ebpf:"on_submit"`
+	OnSysExit      *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 }
 
 // trackerMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerMapSpecs struct {
-	Alarm     *ebpf.MapSpec `ebpf:"alarm"`
-	Calls     *ebpf.MapSpec `ebpf:"calls"`
-	Marked    *ebpf.MapSpec `ebpf:"marked"`
-	Numbers   *ebpf.MapSpec `ebpf:"numbers"`
-	Processes *ebpf.MapSpec `ebpf:"processes"`
-	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
-	Spill     *ebpf.MapSpec `ebpf:"spill"`
-	Tracked   *ebpf.MapSpec `ebpf:"tracked"`
+	Alarm       *ebpf.MapSpec `ebpf:"alarm"`
+	Calls       *ebpf.MapSpec `ebpf:"calls"`
+	CgroupPaths *ebpf.MapSpec `ebpf:"cgroup_paths"`
+	Cgroups     *ebpf.MapSpec `ebpf:"cgroups"`
+	Marked      *ebpf.MapSpec `ebpf:"marked"`
+	Numbers     *ebpf.MapSpec `ebpf:"numbers"`
+	Processes   *ebpf.MapSpec `ebpf:"processes"`
+	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
+	Spill       *ebpf.MapSpec `ebpf:"spill"`
+	Tracked     *ebpf.MapSpec `ebpf:"tracked"`
 }
 
 // trackerVariableSpecs contains global variables before they are loaded into the kernel.
@@ -121,8 +138,11 @@ type trackerMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type trackerVariableSpecs struct {
 	ArgsMax       *ebpf.VariableSpec `ebpf:"args_max"`
+	CgroupRequest *ebpf.VariableSpec `ebpf:"cgroup_request"`
+	FollowHow     *ebpf.VariableSpec `ebpf:"follow_how"`
 	FollowRequest *ebpf.VariableSpec `ebpf:"follow_request"`
 	FollowTgid    *ebpf.VariableSpec `ebpf:"follow_tgid"`
+	Followed      *ebpf.VariableSpec `ebpf:"followed"`
 	Follower      *ebpf.VariableSpec `ebpf:"follower"`
 	HaveCast      *ebpf.VariableSpec `ebpf:"have_cast"`
 	HaveFindVma   *ebpf.VariableSpec `ebpf:"have_find_vma"`
@@ -158,20 +178,24 @@ func (o *trackerObjects) Close() error {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerMaps struct {
-	Alarm     *ebpf.Map `ebpf:"alarm"`
-	Calls     *ebpf.Map `ebpf:"calls"`
-	Marked    *ebpf.Map `ebpf:"marked"`
-	Numbers   *ebpf.Map `ebpf:"numbers"`
-	Processes *ebpf.Map `ebpf:"processes"`
-	Scratch   *ebpf.Map `ebpf:"scratch"`
-	Spill     *ebpf.Map `ebpf:"spill"`
-	Tracked   *ebpf.Map `ebpf:"tracked"`
+	Alarm       *ebpf.Map `ebpf:"alarm"`
+	Calls       *ebpf.Map `ebpf:"calls"`
+	CgroupPaths *ebpf.Map `ebpf:"cgroup_paths"`
+	Cgroups     *ebpf.Map `ebpf:"cgroups"`
+	Marked      *ebpf.Map `ebpf:"marked"`
+	Numbers     *ebpf.Map `ebpf:"numbers"`
+	Processes   *ebpf.Map `ebpf:"processes"`
+	Scratch     *ebpf.Map `ebpf:"scratch"`
+	Spill       *ebpf.Map `ebpf:"spill"`
+	Tracked     *ebpf.Map `ebpf:"tracked"`
 }
 
 func (m *trackerMaps) Close() error {
 	return _TrackerClose(
 		m.Alarm,
 		m.Calls,
+		m.CgroupPaths,
+		m.Cgroups,
 		m.Marked,
 		m.Numbers,
 		m.Processes,
@@ -186,8 +210,11 @@ func (m *trackerMaps) Close() error {
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerVariables struct {
 	ArgsMax       *ebpf.Variable `ebpf:"args_max"`
+	CgroupRequest *ebpf.Variable `ebpf:"cgroup_request"`
+	FollowHow     *ebpf.Variable `ebpf:"follow_how"`
 	FollowRequest *ebpf.Variable `ebpf:"follow_request"`
 	FollowTgid    *ebpf.Variable `ebpf:"follow_tgid"`
+	Followed      *ebpf.Variable `ebpf:"followed"`
 	Follower      *ebpf.Variable `ebpf:"follower"`
 	HaveCast      *ebpf.Variable `ebpf:"have_cast"`
 	HaveFindVma   *ebpf.Variable `ebpf:"have_find_vma"`
@@ -207,24 +234,34 @@ type trackerVariables struct {
 //
 // It can be passed to loadTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trackerPrograms struct {
-	OnComplete *ebpf.Program `ebpf:"on_complete"`
-	OnExec     *ebpf.Program `ebpf:"on_exec"`
-	OnExit     *ebpf.Program `ebpf:"on_exit"`
-	OnFollow   *ebpf.Program `ebpf:"on_follow"`
-	OnFork     *ebpf.Program `ebpf:"on_fork"`
-	OnFree     *ebpf.Program `ebpf:"on_free"`
-	OnSubmit   *ebpf.Program `ebpf:"on_submit"`
-	OnSysExit  *ebpf.Program `ebpf:"on_sys_exit"`
+	OnCgroupAttach *ebpf.Program `ebpf:"on_cgroup_attach"`
+	OnCgroupMkdir  *ebpf.Program `ebpf:"on_cgroup_mkdir"`
+	OnComplete     *ebpf.Program `ebpf:"on_complete"`
+	OnExec         *ebpf.Program `ebpf:"on_exec"`
+	OnExit         *ebpf.Program `ebpf:"on_exit"`
+	OnFollow       *ebpf.Program `ebpf:"on_follow"`
+	OnFork         *ebpf.Program `ebpf:"on_fork"`
+	OnForkInCgroup *ebpf.Program `ebpf:"on_fork_in_cgroup"`
+	OnFree         *ebpf.Program `ebpf:"on_free"`
+	OnHeld         *ebpf.Program `ebpf:"on_held"`
+	OnMapped       *ebpf.Program `ebpf:"on_mapped"`
+	OnSubmit       *ebpf.Program `ebpf:"on_submit"`
+	OnSysExit      *ebpf.Program `ebpf:"on_sys_exit"`
 }
 
 func (p *trackerPrograms) Close() error {
 	return _TrackerClose(
+		p.OnCgroupAttach,
+		p.OnCgroupMkdir,
 		p.OnComplete,
 		p.OnExec,
 		p.OnExit,
 		p.OnFollow,
 		p.OnFork,
+		p.OnForkInCgroup,
 		p.OnFree,
+		p.OnHeld,
+		p.OnMapped,
 		p.OnSubmit,
 		p.OnSysExit,
 	)

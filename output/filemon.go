@@ -23,6 +23,7 @@ type Filemon struct {
 	version int
 	line    []byte
 	last    uint32 // pid of the last record
+	there   attached
 }
 
 // NewFilemon returns a writer of version 4 or 5.
@@ -37,6 +38,9 @@ func (f *Filemon) Begin(h *Header) error {
 		fmt.Fprintf(f.w, "# Start %s\n", stamp(h.Start))
 	}
 	_, err := fmt.Fprintf(f.w, "V %d\n", f.version)
+	if h.Key != "" {
+		_, err = fmt.Fprintf(f.w, "# Key %s\n", clean(h.Key))
+	}
 	for _, n := range h.Notes {
 		_, err = fmt.Fprintf(f.w, "# %s\n", clean(n))
 	}
@@ -127,6 +131,7 @@ func (f *Filemon) Append(dst []byte, r *Record) []byte {
 
 // Write implements Writer.
 func (f *Filemon) Write(r *Record) error {
+	f.there.turn(r.Attached, f.comment)
 	f.line = f.Append(f.line[:0], r)
 	f.last = r.PID
 	_, err := f.w.Write(f.line)
@@ -135,16 +140,25 @@ func (f *Filemon) Write(r *Record) error {
 
 // Comment implements Writer.
 func (f *Filemon) Comment(text string) error {
+	f.there.turn(false, f.comment)
+	return f.comment(text)
+}
+
+func (f *Filemon) comment(text string) error {
 	_, err := fmt.Fprintf(f.w, "# %s\n", clean(text))
 	return err
 }
 
 // Flush implements Writer.
-func (f *Filemon) Flush() error { return f.w.Flush() }
+func (f *Filemon) Flush() error {
+	f.there.turn(false, f.comment)
+	return f.w.Flush()
+}
 
 // End implements Writer. Without "# Bye bye" meta2deps.py takes the log for
 // cut short; an R without a path makes bmake(1) rebuild.
 func (f *Filemon) End(t *Trailer) error {
+	f.there.turn(false, f.comment)
 	for _, why := range t.Incomplete {
 		fmt.Fprintf(f.w, "# INCOMPLETE: %s\n", clean(why))
 	}

@@ -21,8 +21,8 @@ type Reader interface {
 	Line() int
 }
 
-// Formats are the names of the formats.
-var Formats = []string{"filemon", "filemon4", "jsonl"}
+// Formats are the names of the formats. All but text are read back.
+var Formats = []string{"filemon", "filemon4", "jsonl", "text"}
 
 // NewWriter returns the writer of a format.
 func NewWriter(format string, w io.Writer) (Writer, error) {
@@ -33,8 +33,10 @@ func NewWriter(format string, w io.Writer) (Writer, error) {
 		return NewFilemon(w, 4), nil
 	case "jsonl", "json":
 		return NewJSONL(w), nil
+	case "text":
+		return NewText(w, false), nil
 	}
-	return nil, fmt.Errorf("--format %s: want filemon, filemon4 or jsonl", format)
+	return nil, fmt.Errorf("--format %s: want filemon, filemon4, jsonl or text", format)
 }
 
 // NewReader reads the header of a recording in any of the formats.

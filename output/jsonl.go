@@ -65,6 +65,9 @@ func (j *JSONL) Begin(h *Header) error {
 	if len(h.Command) > 0 {
 		e = j.list(e, "command", "command_raw", []byte(strings.Join(h.Command, "\x00")))
 	}
+	if h.Key != "" {
+		e = e.Str("key", h.Key)
+	}
 	if len(h.Notes) > 0 {
 		e = e.Strs("notes", h.Notes)
 	}
@@ -141,6 +144,9 @@ func (j *JSONL) Write(r *Record) error {
 	}
 	if r.Inferred {
 		e = e.Bool("inferred", true)
+	}
+	if r.Attached {
+		e = e.Bool("attached", true)
 	}
 	e.Send()
 	return j.err

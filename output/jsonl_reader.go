@@ -48,7 +48,7 @@ type jsonObject struct {
 	Args                  []string
 	ArgsRaw               []string `json:"args_raw"`
 	Handle                string
-	Inferred              bool
+	Inferred, Attached    bool
 
 	Command    []string
 	CommandRaw []string `json:"command_raw"`
@@ -192,7 +192,7 @@ func (o *jsonObject) record(r *Record) error {
 		Time: at, PID: o.PID, PPID: o.PPID, Start: o.Start, UID: o.UID, Kind: Kind(kind), Op: Op(op), Comm: string(exact(o.Comm, o.CommRaw)),
 		Exe: exact(o.Exe, o.ExeRaw), Path: exact(o.Path, o.PathRaw), Target: exact(o.Target, o.TargetRaw),
 		Seen: exact(o.Seen, o.SeenRaw), SeenTarget: exact(o.SeenTarget, o.SeenTargetRaw),
-		Child: o.Child, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred,
+		Child: o.Child, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred, Attached: o.Attached,
 	}
 	if len(args) > 0 {
 		r.Args = []byte(strings.Join(args, "\x00") + "\x00")

@@ -47,7 +47,7 @@ func TestJSONLReader(t *testing.T) {
 				Time: rapid.Int64Range(0, 1<<62).Draw(t, "time"), PID: rapid.Uint32().Draw(t, "pid"), PPID: rapid.Uint32().Draw(t, "ppid"),
 				Start: rapid.Uint64().Draw(t, "start"), UID: rapid.Uint32().Draw(t, "uid"),
 				Kind: output.Fork + output.Kind(rapid.IntRange(0, output.Kinds-2).Draw(t, "kind")), Op: output.Op(rapid.IntRange(0, int(output.Inherited)).Draw(t, "op")),
-				Comm: string(name("comm")), Exe: name("exe"), Inferred: rapid.Bool().Draw(t, "inferred"),
+				Comm: string(name("comm")), Exe: name("exe"), Inferred: rapid.Bool().Draw(t, "inferred"), Attached: rapid.Bool().Draw(t, "attached"),
 			}
 			switch r.Kind {
 			case output.Fork:

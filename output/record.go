@@ -59,11 +59,13 @@ const (
 	Loader      // opened by the kernel for execve: a script or an ELF interpreter
 	// Modify: through a descriptor that the process did not open itself.
 	Inherited
+	Held   // what a process held when it was attached to, by a descriptor
+	Mapped // likewise, in its memory only
 )
 
 var ops = [...]string{
 	Open: "open", Create: "create", Mkdir: "mkdir", Mknod: "mknod", Bind: "bind", Truncate: "truncate", Unlink: "unlink",
-	Rmdir: "rmdir", Exchange: "exchange", Hard: "hard", Symbolic: "symbolic", Loader: "loader", Inherited: "inherited",
+	Rmdir: "rmdir", Exchange: "exchange", Hard: "hard", Symbolic: "symbolic", Loader: "loader", Inherited: "inherited", Held: "held", Mapped: "mapped",
 }
 
 // String returns the name of an operation, as JSON has it; "" for NoOp.
@@ -95,6 +97,8 @@ type Record struct {
 	First bool
 	// Inferred: there was no call record; kind, order or path rest on reasoning.
 	Inferred bool
+	// Attached: it was not done but so when the recording began (fanrec attach).
+	Attached bool
 }
 
 // Writer writes a recording. Its methods are for one goroutine.
@@ -118,6 +122,7 @@ type Header struct {
 	Start   int64    // ns since 1970
 	Command []string // argv
 	Notes   []string // what this recording cannot have
+	Key     string   // what its maker calls it; may be empty
 }
 
 // Trailer ends a recording.

@@ -41,7 +41,7 @@ and the exit status is 125.`,
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVarP(&format, "format", "f", "jsonl", "`FORMAT` to write: filemon (version 5), filemon4 or jsonl")
+	fl.StringVarP(&format, "format", "f", "jsonl", "`FORMAT` to write: filemon (version 5), filemon4, jsonl or text")
 	fl.StringVarP(&name, "output", "o", "-", "write to `FILE`, - for standard output")
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -112,7 +112,7 @@ func (f *depsFlags) run(open func() (io.ReadCloser, error)) error {
 	if f.noSystem {
 		globs = append(globs, systemFiles...)
 	}
-	exclude, err := newExclude(globs)
+	exclude, err := newGlobs("exclude", globs)
 	if err != nil {
 		return err
 	}
@@ -201,10 +201,10 @@ func notThere(paths []string) (absent, there []string) {
 
 // shown returns the paths that are not excluded, relative to root if that is not
 // empty and they are below it.
-func shown(paths []string, exclude exclude, root string) []string {
+func shown(paths []string, exclude globs, root string) []string {
 	var out []string
 	for _, p := range paths {
-		if exclude.match(&output.Record{Kind: output.Read, Path: []byte(p)}) {
+		if exclude.match([]byte(p)) {
 			continue
 		}
 		if rest, ok := strings.CutPrefix(p, strings.TrimSuffix(root, "/")+"/"); ok && root != "" {

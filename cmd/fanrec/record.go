@@ -21,14 +21,15 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 )
 
 type recordFlags struct {
+	filterFlags
 	output   string
 	format   string
 	user     string
-	exclude  []string
 	waitAll  bool
 	quiet    bool
 	verbose  bool
@@ -38,6 +39,8 @@ type recordFlags struct {
 	absent   bool
 	modify   bool
 	attrib   bool
+	key      string
+	counts   bool
 
 	epoch        time.Duration
 	processRing  int
@@ -71,7 +74,7 @@ log is incomplete. An incomplete log says so, and no "# Bye bye" ends it.
 SIGINT and SIGQUIT are left to the command, SIGTERM and SIGHUP passed on to it.
 After the command, while -w waits for its descendants, they end the recording.
 
-In a GLOB of --exclude, * and ? stay within a name, ** crosses directories, and
+In a GLOB of a path, * and ? stay within a name, ** crosses directories, and
 [a-z] and [!a-z] are sets. It takes what is below a directory along. One that
 begins with / is for whole paths, any other may begin at any directory.`,
 		Example: `  sudo fanrec -- ./configure
@@ -91,33 +94,23 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	}
 	fl := cmd.Flags()
 	fl.SetInterspersed(false)
-	fl.StringVarP(&f.output, "output", "o", "filemon.out", "write the log to `FILE`, - for standard output")
-	fl.StringVarP(&f.format, "format", "f", "filemon", "`FORMAT` of the log: filemon (version 5), filemon4 or jsonl")
+	f.addLog(fl, "filemon.out", "filemon")
 	fl.StringVar(&f.user, "user", "", "run the command as user `NAME`")
 	fl.BoolVarP(&f.waitAll, "wait-all", "w", false, "go on until the last descendant is gone, not only the command")
-	fl.StringArrayVar(&f.exclude, "exclude", nil, "leave out paths that match `GLOB` (** crosses directories; repeatable)")
-	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
 	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
 	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
 	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
 	fl.BoolVar(&f.noService, "no-service", false, "record by itself though a service runs (see fanrec serve)")
 	fl.StringVar(&f.socket, "socket", "", "ask the service at `PATH` (default $FANREC_SOCKET, or "+service.Socket+" if one runs)")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
-	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
-	fl.StringVar(&f.logLevel, "log-level", "warn", "`LEVEL` of messages: debug, info, warn or error")
 	fl.BoolVar(&f.noCalls, "no-calls", false, "do without call records: less exact, no cost to system calls")
-	fl.DurationVar(&f.epoch, "epoch", 0, "gather for so long before records are put in order")
-	fl.IntVar(&f.processRing, "process-ring", 0, "bytes of the ring of process records, a power of two")
-	fl.IntVar(&f.callRing, "call-ring", 0, "bytes of the ring of call records, a power of two")
 	fl.BoolVar(&f.limitedQueue, "limited-queue", false, "keep the kernel's limit of queued events")
 	fl.BoolVar(&f.noRings, "no-rings", false, "as on a kernel that does not tell what io_uring does")
 	fl.BoolP("help", "h", false, "print this")
 	fl.Bool("version", false, "print the version")
-	for _, name := range []string{"epoch", "process-ring", "call-ring", "limited-queue", "no-rings"} {
+	for _, name := range []string{"limited-queue", "no-rings"} {
 		fl.MarkHidden(name)
 	}
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
-	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
+	completeLog(cmd)
 	cmd.SetUsageTemplate(usageTemplate)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if c.HasParent() {
@@ -128,9 +121,33 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	return cmd
 }
 
+// addLog adds the flags of how a recording is written.
+func (f *recordFlags) addLog(fl *pflag.FlagSet, name, format string) {
+	fl.StringVarP(&f.output, "output", "o", name, "write the log to `FILE`, - for standard output")
+	fl.StringVarP(&f.format, "format", "f", format, "`FORMAT` of the log: filemon (version 5), filemon4, jsonl or text")
+	fl.StringVar(&f.key, "key", "", "call the recording `NAME` in its log")
+	f.filterFlags.add(fl)
+	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
+	fl.BoolVarP(&f.counts, "count", "c", false, "print a table at the end: records by name of the process and by kind")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
+	fl.StringVar(&f.logLevel, "log-level", "warn", "`LEVEL` of messages: debug, info, warn or error")
+	fl.DurationVar(&f.epoch, "epoch", 0, "gather for so long before records are put in order")
+	fl.IntVar(&f.processRing, "process-ring", 0, "bytes of the ring of process records, a power of two")
+	fl.IntVar(&f.callRing, "call-ring", 0, "bytes of the ring of call records, a power of two")
+	for _, name := range []string{"epoch", "process-ring", "call-ring"} {
+		fl.MarkHidden(name)
+	}
+}
+
+func completeLog(cmd *cobra.Command) {
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec convert | deps | doctor | meta | serve | version | man | completion
+       fanrec attach | convert | deps | doctor | meta | serve | version | man | completion
 "fanrec --help" tells more.
 `
 
@@ -221,10 +238,18 @@ func permitted(asUser bool) error {
 type job struct {
 	*recordFlags
 	command *fanrec.Command
-	exclude exclude
+	filter  *filter
 	log     zerolog.Logger
 	open    opener
 	special bool // open returns a writer that is not of the format
+	counted counts
+}
+
+// count counts a record for -c.
+func (j *job) count(r *output.Record) {
+	if j.counts {
+		j.counted.add(r)
+	}
 }
 
 // opener opens what is recorded into, which may belong to the user that the
@@ -242,7 +267,7 @@ func recordTo(f *recordFlags, argv []string, open opener) error {
 	if err != nil {
 		return err
 	}
-	exclude, err := newExclude(f.exclude)
+	filter, err := f.filterFlags.compile()
 	if err != nil {
 		return err
 	}
@@ -252,7 +277,7 @@ func recordTo(f *recordFlags, argv []string, open opener) error {
 	if f.absent && f.noCalls {
 		return errors.New("--absent with --no-calls: only call records tell of what was not found; leave out one of them")
 	}
-	j := &job{recordFlags: f, command: &fanrec.Command{Argv: argv}, exclude: exclude, log: log, open: open, special: open != nil}
+	j := &job{recordFlags: f, command: &fanrec.Command{Argv: argv}, filter: filter, log: log, open: open, special: open != nil}
 	if open == nil {
 		j.open = j.openLog
 	}
@@ -275,6 +300,9 @@ func (j *job) openLog(as *syscall.Credential) (*logfile.File, *logfile.Log, erro
 	file, err := openLog(j.output, as)
 	if err != nil {
 		return nil, nil, err
+	}
+	if j.format == "text" && terminal(file.Fd()) && os.Getenv("NO_COLOR") == "" {
+		return file, logfile.To(file, output.NewText(file, true)), nil
 	}
 	to, err := logfile.New(file, j.format)
 	return file, to, err
@@ -322,17 +350,16 @@ func (j *job) alone() error {
 		return err
 	}
 	go forward(rec, signals)
-	return j.run(rec, to, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: j.command.Argv, Notes: rec.Notes()})
+	return j.run(rec, to, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: j.command.Argv, Key: j.key, Notes: rec.Notes()})
 }
 
 // run writes the log until the recording is over and returns its exit status.
 func (j *job) run(rec *fanrec.Recorder, to *logfile.Log, h *output.Header) error {
 	to.Begin(h)
 	wrote := true
-	var excluded fanrec.Stats
 	res, err := rec.Run(func(r *output.Record) {
-		if j.exclude.match(r) {
-			excluded.Records[r.Kind]++
+		j.count(r)
+		if j.filter.drops(r) {
 			return
 		}
 		wrote = true
@@ -346,9 +373,6 @@ func (j *job) run(rec *fanrec.Recorder, to *logfile.Log, h *output.Header) error
 	if err != nil {
 		return err
 	}
-	for kind, n := range excluded.Records {
-		res.Stats.Records[kind] -= n
-	}
 	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}
 	if err := to.End(end); err != nil {
 		j.log.Debug().Err(err).Msg("the log was left as it is")
@@ -361,6 +385,9 @@ func (j *job) run(rec *fanrec.Recorder, to *logfile.Log, h *output.Header) error
 func (j *job) finish(res *fanrec.Result) error {
 	for _, why := range res.Incomplete {
 		fmt.Fprintf(os.Stderr, "fanrec: INCOMPLETE: %s\n", why)
+	}
+	if j.counts {
+		j.counted.print(os.Stderr)
 	}
 	if !j.quiet {
 		fmt.Fprintln(os.Stderr, summary(j.output, &res.Stats))

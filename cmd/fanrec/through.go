@@ -61,7 +61,7 @@ func (j *job) through(conn *service.Conn) error {
 	o := service.Options{Format: j.format, Command: j.command.Argv, Args: j.args}
 	log := file.File
 	var relay *relay
-	if st, err := file.Stat(); j.output == "-" || len(j.exclude) > 0 || err == nil && !st.Mode().IsRegular() {
+	if st, err := file.Stat(); j.output == "-" || j.relayed() || err == nil && !st.Mode().IsRegular() {
 		if relay, log, err = j.newRelay(file, to); err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func (j *job) through(conn *service.Conn) error {
 		res = &fanrec.Result{Incomplete: []string{err.Error()}}
 	}
 	if relay != nil {
-		res.Incomplete = append(res.Incomplete, relay.end(res)...)
+		res.Incomplete = append(res.Incomplete, relay.end()...)
 	} else if lost != nil {
 		h := &output.Header{Target: uint32(child.PID()), Start: begin.UnixNano(), Command: j.command.Argv}
 		if err := logfile.Abandon(log, j.format, h, &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}); err != nil {
@@ -120,6 +120,9 @@ func (j *job) through(conn *service.Conn) error {
 	res.Status, res.Stats.Elapsed = child.Status(), time.Since(begin)
 	return j.finish(res)
 }
+
+// relayed tells whether each record must come by here.
+func (j *job) relayed() bool { return j.filter.some || j.counts || j.key != "" || j.format == "text" }
 
 // remote is a recording by a service.
 type remote struct {
@@ -140,12 +143,11 @@ func (r *remote) Stop() {
 }
 
 // relay takes the log from the service through a pipe: to leave out what is
-// excluded, and to write where a service does not.
+// filtered out, and to write where a service does not.
 type relay struct {
-	format  string // that the service writes
-	done    chan struct{}
-	why     []string
-	exclude fanrec.Stats
+	format string // that the service writes
+	done   chan struct{}
+	why    []string
 }
 
 // newRelay returns what the service is to write to.
@@ -156,7 +158,7 @@ func (j *job) newRelay(file *logfile.File, to *logfile.Log) (*relay, *os.File, e
 	}
 	unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, 1<<20) // fewer turns
 	re := &relay{format: j.format, done: make(chan struct{})}
-	if len(j.exclude) == 0 && !j.special {
+	if !j.relayed() && !j.special {
 		go func() {
 			defer close(re.done)
 			if _, err := io.Copy(file.File, r); err != nil {
@@ -177,13 +179,15 @@ func (j *job) newRelay(file *logfile.File, to *logfile.Log) (*relay, *os.File, e
 	return re, w, nil
 }
 
-// filter copies a log without what is excluded.
+// filter copies a log without what is filtered out.
 func (re *relay) filter(j *job, from io.Reader, to *logfile.Log) error {
 	in, err := output.NewReader(flushed{from, to})
 	if err != nil {
 		return fmt.Errorf("the service wrote no log: %w", err)
 	}
-	to.Begin(in.Header())
+	head := in.Header()
+	head.Key = j.key
+	to.Begin(head)
 	var r output.Record
 	for {
 		err := in.Read(&r)
@@ -194,9 +198,8 @@ func (re *relay) filter(j *job, from io.Reader, to *logfile.Log) error {
 			in.Trailer().Incomplete = append(in.Trailer().Incomplete, fmt.Sprintf("the service wrote what is no record: %v", err))
 			break
 		}
-		if j.exclude.match(&r) {
-			re.exclude.Records[r.Kind]++
-		} else {
+		j.count(&r)
+		if !j.filter.drops(&r) {
 			to.Write(&r)
 		}
 	}
@@ -223,11 +226,8 @@ func (f flushed) Read(p []byte) (int, error) {
 	return f.Reader.Read(p)
 }
 
-// end waits for the end of the log, and corrects what is said of it.
-func (re *relay) end(res *fanrec.Result) []string {
+// end waits for the end of the log, and returns what is missing in it.
+func (re *relay) end() []string {
 	<-re.done
-	for kind, n := range re.exclude.Records {
-		res.Stats.Records[kind] -= n
-	}
 	return re.why
 }

@@ -19,6 +19,7 @@ type filemon struct {
 	notes   []string // comments
 	poison  bool     // an R without a path
 	bye     bool
+	there   int // so many of the records, the first, tell what was there already
 }
 
 type record struct {
@@ -61,6 +62,9 @@ func (l *filemon) line(n int, line string) error {
 		return nil
 	case strings.HasPrefix(line, "# ") && len(line) > 2:
 		l.notes = append(l.notes, line[2:])
+		if line == "# attached: what is done from here on" {
+			l.there = len(l.records)
+		}
 		return nil
 	case strings.HasPrefix(line, "V "):
 		if v, err := strconv.Atoi(line[2:]); err != nil || v != l.version {
@@ -137,10 +141,10 @@ func (l *filemon) complete() error {
 	case l.poison:
 		return errors.New("a poisoned record")
 	}
-	alive := map[int]bool{l.target: true}
+	alive := map[int]bool{l.target: l.there == 0}
 	ended := map[int]bool{}
-	for _, r := range l.records {
-		if !alive[r.pid] {
+	for i, r := range l.records {
+		if there := i < l.there; !alive[r.pid] && (!there || r.letter != 'F') {
 			why := "without a fork"
 			if ended[r.pid] {
 				why = "after its X"
@@ -157,7 +161,7 @@ func (l *filemon) complete() error {
 			alive[r.pid], ended[r.pid] = false, true
 		}
 	}
-	if !ended[l.target] {
+	if !ended[l.target] && l.there == 0 {
 		return errors.New("no X of the command")
 	}
 	return nil

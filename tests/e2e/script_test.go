@@ -275,10 +275,14 @@ func await(ts *testscript.TestScript, what string, done func() bool) {
 }
 
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, neg, len(args) == 1, "until FILE")
-	await(ts, args[0], func() bool {
-		_, err := os.Lstat(ts.MkAbs(args[0]))
-		return err == nil
+	usage(ts, neg, len(args) == 1 || len(args) == 2, "until FILE [TEXT]")
+	await(ts, strings.Join(args, ": "), func() bool {
+		if len(args) == 1 {
+			_, err := os.Lstat(ts.MkAbs(args[0]))
+			return err == nil
+		}
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && bytes.Contains(b, []byte(args[1]))
 	})
 }
 

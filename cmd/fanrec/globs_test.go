@@ -2,11 +2,9 @@ package main
 
 import (
 	"testing"
-
-	"fanrec/output"
 )
 
-func TestExcludePath(t *testing.T) {
+func TestGlobs(t *testing.T) {
 	for _, c := range []struct {
 		glob, path string
 		want       bool
@@ -54,58 +52,33 @@ func TestExcludePath(t *testing.T) {
 		{"caf\xe9", "/caf\xe9", true},
 		{"caf\xe9", "/café", false},
 	} {
-		e, err := newExclude([]string{c.glob})
+		e, err := newGlobs("exclude", []string{c.glob})
 		if err != nil {
 			t.Errorf("%q: %v", c.glob, err)
 			continue
 		}
-		if got := e.path([]byte(c.path)); got != c.want {
+		if got := e.match([]byte(c.path)); got != c.want {
 			t.Errorf("%q matches %q: %v, want %v", c.glob, c.path, got, c.want)
 		}
 	}
 }
 
-func TestExcludeRejects(t *testing.T) {
+func TestGlobsRejects(t *testing.T) {
 	for _, glob := range []string{"", "/", "//", "a[", "[]", "[a/b]", "[a-]", "a\\", "[!]"} {
-		if _, err := newExclude([]string{glob}); err == nil {
+		if _, err := newGlobs("exclude", []string{glob}); err == nil {
 			t.Errorf("%q is taken for a pattern", glob)
 		}
 	}
 }
 
-func FuzzExclude(f *testing.F) {
+func FuzzGlobs(f *testing.F) {
 	f.Add("a/**/[!b-c]?*\\*", "/a/b/c*")
 	f.Fuzz(func(t *testing.T, glob, path string) {
 		if len(glob) > 20 || len(path) > 50 {
 			return // many * take long, and nobody writes such
 		}
-		if e, err := newExclude([]string{glob}); err == nil {
-			e.path([]byte(path))
+		if e, err := newGlobs("exclude", []string{glob}); err == nil {
+			e.match([]byte(path))
 		}
 	})
-}
-
-func TestExcludeRecord(t *testing.T) {
-	e, err := newExclude([]string{"*.tmp"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		r    output.Record
-		want bool
-	}{
-		{output.Record{Kind: output.Write, Path: []byte("/a.tmp")}, true},
-		{output.Record{Kind: output.Write, Path: []byte("/a")}, false},
-		{output.Record{Kind: output.Exec, Path: []byte("/a.tmp")}, false},
-		{output.Record{Kind: output.Chdir, Path: []byte("/a.tmp")}, false},
-		{output.Record{Kind: output.Exit}, false},
-		{output.Record{Kind: output.Rename, Path: []byte("/a.tmp"), Target: []byte("/b.tmp")}, true},
-		{output.Record{Kind: output.Rename, Path: []byte("/a.tmp"), Target: []byte("/b")}, false},
-		{output.Record{Kind: output.Link, Path: []byte("text"), Target: []byte("/b.tmp")}, true},
-		{output.Record{Kind: output.Link, Path: []byte("/a.tmp"), Target: []byte("/b")}, false},
-	} {
-		if got := e.match(&c.r); got != c.want {
-			t.Errorf("%v %q %q is left out: %v, want %v", c.r.Kind, c.r.Path, c.r.Target, got, c.want)
-		}
-	}
 }

@@ -6,11 +6,9 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
-
-	"fanrec/output"
 )
 
-// exclude are the patterns of paths that are left out of the log.
+// globs are patterns of paths.
 //
 // In a pattern ? stands for a character and * for any number of them within a
 // component, ** for any number of components, [a-z] and [!a-z] for one
@@ -18,19 +16,19 @@ import (
 // follows. A pattern that begins with a slash is for whole paths, any other
 // may begin at every component. A directory that matches takes what is below
 // it along. Names are bytes: one that is no UTF-8 counts as a character.
-type exclude []string
+type globs []string
 
-// newExclude checks and normalizes patterns.
-func newExclude(globs []string) (exclude, error) {
-	var out exclude
-	for _, g := range globs {
+// newGlobs checks and normalizes the patterns of a flag.
+func newGlobs(flag string, patterns []string) (globs, error) {
+	var out globs
+	for _, g := range patterns {
 		p := strings.TrimRight(strings.TrimPrefix(g, "**/"), "/") // it may begin anywhere as it is
 		if p == "" || strings.HasSuffix(p, `\`) {
-			return nil, fmt.Errorf("--exclude %q: not a pattern of paths; try --exclude '*.o'", g)
+			return nil, fmt.Errorf("--%s %q: not a pattern of paths; try --%s '*.o'", flag, g, flag)
 		}
 		for c := range strings.SplitSeq(p, "/") {
 			if _, err := path.Match(strings.ReplaceAll(c, "[!", "[^"), ""); err != nil {
-				return nil, fmt.Errorf("--exclude %q: a [ without ], or nothing between them; \\[ stands for itself", g)
+				return nil, fmt.Errorf("--%s %q: a [ without ], or nothing between them; \\[ stands for itself", flag, g)
 			}
 		}
 		out = append(out, p)
@@ -38,24 +36,8 @@ func newExclude(globs []string) (exclude, error) {
 	return out, nil
 }
 
-// match tells whether a record is left out: all paths that it has must match.
-// What processes do, and where they are, always stays.
-func (e exclude) match(r *output.Record) bool {
-	if len(e) == 0 {
-		return false
-	}
-	switch r.Kind {
-	case output.Fork, output.Exec, output.Exit, output.Chdir:
-		return false
-	case output.Rename:
-		return e.path(r.Path) && e.path(r.Target)
-	case output.Link:
-		return e.path(r.Target)
-	}
-	return e.path(r.Path)
-}
-
-func (e exclude) path(p []byte) bool {
+// match tells whether a path is what one of them says.
+func (e globs) match(p []byte) bool {
 	for _, glob := range e {
 		if glob[0] == '/' {
 			if matches(glob, p) {

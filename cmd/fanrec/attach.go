@@ -1,0 +1,307 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"fanrec"
+	"fanrec/cgroup"
+	"fanrec/output"
+	"fanrec/output/logfile"
+
+	"github.com/spf13/cobra"
+)
+
+type attachFlags struct {
+	recordFlags
+	unit      []string
+	cgroup    []string
+	container []string
+	all       bool
+	duration  time.Duration
+}
+
+func newAttach() *cobra.Command {
+	var f attachFlags
+	cmd := &cobra.Command{
+		Use:   "attach [flags] PID...",
+		Short: "Record what runs already: processes, a service, a container",
+		Long: `fanrec attach records what processes that run already, and all their descendants,
+do to files from now on: of the PIDs that are named, or of everybody who is in a
+service of systemd, a container or a control group, now or later.
+
+It begins with what was so already: which processes there are, what they execute,
+where they are, and which files they hold; in jsonl these records are "attached", in
+the other formats they are between two lines "# attached". Then comes all that
+is done, with nothing between the two left out.
+
+Without -o it prints text for people. SIGINT, SIGTERM and --duration end the
+recording; that of PIDs also ends with the last process. Nobody who is recorded notices.
+
+The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
+		Example: `  sudo fanrec attach $(pidof nginx)
+  sudo fanrec attach --unit postgresql --only W,D,M,L
+  sudo fanrec attach --container 3f2a --duration 10m -o container.log
+  sudo fanrec attach --all --path '/etc/**' --only W,D,M`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(_ *cobra.Command, args []string) error { return f.run(args) },
+	}
+	fl := cmd.Flags()
+	fl.StringArrayVar(&f.unit, "unit", nil, "attach to the service `NAME` of systemd, also when it is started again (repeatable)")
+	fl.StringArrayVar(&f.container, "container", nil, "attach to the container `ID` of docker, podman or containerd (repeatable)")
+	fl.StringArrayVar(&f.cgroup, "cgroup", nil, "attach to who is in the control group `PATH` or below it, now or later (repeatable)")
+	fl.BoolVar(&f.all, "all", false, "attach to every process of the machine")
+	fl.DurationVar(&f.duration, "duration", 0, "end after `TIME`, as 90s or 2h")
+	f.addLog(fl, "-", "text")
+	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
+	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
+	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
+	completeLog(cmd)
+	cmd.ValidArgsFunction = completePIDs
+	return cmd
+}
+
+// whom finds who is to be attached to, and says so in words.
+func (f *attachFlags) whom(args []string) (whom fanrec.Whom, notes []string, err error) {
+	for _, a := range args {
+		pid, err := strconv.Atoi(a)
+		if err != nil || pid <= 0 {
+			return whom, nil, fmt.Errorf("%s: no number of a process; --unit, --cgroup and --container take names", a)
+		}
+		whom.PIDs = append(whom.PIDs, pid)
+		notes = append(notes, fmt.Sprintf("attached to process %d and its descendants", pid))
+	}
+	if len(f.unit)+len(f.cgroup)+len(f.container) > 0 || f.all {
+		tree, err := cgroup.Mounted()
+		if err != nil {
+			return whom, nil, err
+		}
+		add := func(what, name string, g cgroup.Group, err error) error {
+			switch {
+			case err == nil:
+			case g.Path != "" && errors.Is(err, cgroup.ErrNone) && what != "container":
+				notes = append(notes, fmt.Sprintf("nobody is in %s yet", g.Path))
+			default:
+				return err
+			}
+			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{ID: g.ID, Path: g.Path})
+			notes = append(notes, fmt.Sprintf("attached to %s %s, control group %s", what, name, g.Path))
+			return nil
+		}
+		for _, name := range f.unit {
+			g, err := tree.Unit(name)
+			if err := add("unit", name, g, err); err != nil {
+				return whom, nil, fmt.Errorf("--unit %s: %w", name, err)
+			}
+		}
+		for _, name := range f.cgroup {
+			g, err := tree.Path(name)
+			if err := add("control group", name, g, err); err != nil {
+				return whom, nil, fmt.Errorf("--cgroup %s: %w", name, err)
+			}
+		}
+		for _, id := range f.container {
+			g, err := tree.Container(id)
+			if err := add("container", id, g, err); err != nil {
+				return whom, nil, fmt.Errorf("--container %s: %w", id, err)
+			}
+		}
+		if f.all {
+			g, err := tree.All()
+			if err != nil {
+				return whom, nil, fmt.Errorf("--all: %w", err)
+			}
+			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{ID: g.ID})
+			notes = append(notes, "attached to every process of the machine")
+		}
+	}
+	if len(whom.PIDs)+len(whom.Cgroups) == 0 {
+		return whom, nil, errors.New("attach to what? Name processes by their numbers, or use --unit, --container, --cgroup or --all")
+	}
+	return whom, notes, nil
+}
+
+func (f *attachFlags) run(args []string) error {
+	log, err := newLog(&f.recordFlags)
+	if err != nil {
+		return err
+	}
+	filter, err := f.filterFlags.compile()
+	if err != nil {
+		return err
+	}
+	if _, err := output.NewWriter(f.format, io.Discard); err != nil {
+		return err
+	}
+	whom, notes, err := f.whom(args)
+	if err != nil {
+		return err
+	}
+	if err := permitted(false); err != nil {
+		return err
+	}
+	// From here on a signal ends the recording, not fanrec.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave: a write then fails
+	j := &job{recordFlags: &f.recordFlags, filter: filter, log: log}
+	opts := fanrec.Options{
+		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: j.json(), Seen: j.json(), Log: log,
+		Epoch: f.epoch, ProcessRing: f.processRing, CallRing: f.callRing,
+	}
+	if f.args {
+		opts.ArgsMax = maxArgs
+	}
+	debug.SetMemoryLimit(memoryLimit)
+	rec, err := fanrec.New(opts)
+	if err != nil {
+		return explain(err)
+	}
+	defer rec.Close()
+	if err := goFirst(); err != nil {
+		log.Debug().Err(err).Msg("the recorder waits for its turn among what it records")
+	}
+	file, to, err := j.openLog(nil)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := rec.IgnoreWrites(int(file.Fd())); err != nil {
+		log.Debug().Err(err).Msg("the log's own writes may be recorded")
+	}
+	served := make(chan error, 1)
+	go func() { served <- rec.Serve() }()
+	a := &attached{job: j, rec: rec, to: to, gone: make(chan struct{}), broken: make(chan struct{})}
+	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...)}
+	if len(whom.PIDs) > 0 {
+		head.Target = uint32(whom.PIDs[0])
+	}
+	if err := a.begin(whom, head); err != nil {
+		rec.Quit()
+		<-served
+		return err
+	}
+	if f.duration > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+	case <-a.gone:
+	case <-a.broken:
+	case failed = <-served:
+		served <- failed
+	}
+	stop() // another one ends fanrec
+	res := a.end()
+	rec.Quit()
+	failed = cmp.Or(failed, <-served)
+	if failed != nil {
+		res.Incomplete = append(res.Incomplete, fmt.Sprintf("the recorder failed: %v", failed))
+	}
+	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}
+	if err := to.End(end); err != nil {
+		log.Debug().Err(err).Msg("the log was left as it is")
+	}
+	res.Incomplete = end.Incomplete
+	return j.finish(res)
+}
+
+// attached is a recording of what ran already.
+type attached struct {
+	*job
+	rec    *fanrec.Recorder
+	to     *logfile.Log
+	one    *fanrec.Recording
+	gone   chan struct{} // closed when no process is left
+	broken chan struct{} // closed when the log cannot be written any more
+}
+
+// do runs a function on the recorder's goroutine. It fails if there is none any more.
+func (a *attached) do(fn func() error) error {
+	done := make(chan error, 1)
+	if !a.rec.Do(func() { done <- fn() }) {
+		return fanrec.ErrStopped
+	}
+	return <-done
+}
+
+func (a *attached) begin(whom fanrec.Whom, head *output.Header) error {
+	return a.do(func() error {
+		var err error
+		if a.one, err = a.rec.Open(a.sink(), true); err != nil {
+			return err
+		}
+		if err := a.one.Attach(whom); err != nil {
+			if errors.Is(err, os.ErrProcessDone) {
+				err = fmt.Errorf("%w; it has ended, or there never was one of that number", err)
+			}
+			return err
+		}
+		a.to.Begin(head) // what it found comes later
+		if len(whom.Cgroups) == 0 {
+			a.one.Wait(func(error) { close(a.gone) })
+		}
+		return nil
+	})
+}
+
+// sink writes what is recorded.
+func (a *attached) sink() fanrec.Sink {
+	broken := false
+	return fanrec.Sink{
+		Record: func(r *output.Record) {
+			a.count(r)
+			if !a.filter.drops(r) {
+				a.to.Write(r)
+			}
+		},
+		Comment: a.to.Comment,
+		Flush: func() {
+			if a.to.Flush(); a.to.Err() != nil && !broken {
+				broken = true
+				close(a.broken)
+			}
+		},
+		Full: true,
+	}
+}
+
+// end ends the recording with all that was done until now.
+func (a *attached) end() *fanrec.Result {
+	done := make(chan *fanrec.Result, 1)
+	err := a.do(func() error {
+		a.one.Close(nil, func(res *fanrec.Result) { done <- res })
+		return nil
+	})
+	if err != nil {
+		return &fanrec.Result{Incomplete: []string{err.Error()}}
+	}
+	return <-done
+}
+
+// completePIDs offers the processes that there are.
+func completePIDs(_ *cobra.Command, _ []string, begin string) ([]string, cobra.ShellCompDirective) {
+	entries, _ := os.ReadDir("/proc")
+	var all []string
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err == nil && strings.HasPrefix(e.Name(), begin) {
+			comm, _ := os.ReadFile("/proc/" + e.Name() + "/comm")
+			all = append(all, e.Name()+"\t"+strings.TrimSpace(string(comm)))
+		}
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp
+}

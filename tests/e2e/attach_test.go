@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"fanrec/output"
+)
+
+// forks makes processes at several depths, some 500 in a second, until there is a
+// file named stop. Each waits for those that it has made.
+const forks = `
+work() { while [ ! -e stop ]; do (/bin/true; (:) & sh -c ': & wait' & wait); sleep 0.002; done; }
+echo $$ >pid; work & work & work & wait
+`
+
+// process is a process for good.
+type process struct {
+	pid   uint32
+	start uint64
+}
+
+// TestAttachStorm attaches 50 times to a tree that forks all the time. What a
+// recording of the whole tree says is the truth: whoever ends after the attach is in
+// its log, and nobody else.
+func TestAttachStorm(t *testing.T) {
+	needRoot(t)
+	const attaches = 50
+	dir := t.TempDir()
+	fanrec := filepath.Join(tools, "fanrec")
+	truth := exec.Command(fanrec, "-q", "--no-service", "-f", "jsonl", "-o", "truth", "--", "sh", "-c", forks)
+	truth.Dir = dir
+	truth.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := truth.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(-truth.Process.Pid, syscall.SIGKILL)
+	var pid []byte
+	for end := time.Now().Add(patience); len(bytes.TrimSpace(pid)) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the tree does not begin")
+		}
+		pid, _ = os.ReadFile(filepath.Join(dir, "pid"))
+	}
+	for i := range attaches {
+		out, err := exec.Command(fanrec, "attach", "-q", "--duration", "100ms", "-f", "jsonl", "-o", filepath.Join(dir, strconv.Itoa(i)), string(bytes.TrimSpace(pid))).CombinedOutput()
+		if err != nil {
+			t.Fatalf("attach %d: %v: %s", i, err, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "stop"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := truth.Wait(); err != nil {
+		t.Fatalf("the recording of the whole: %v", err)
+	}
+	ends, rate := endsIn(t, filepath.Join(dir, "truth"))
+	t.Logf("%d processes, %.0f in a second", len(ends), rate)
+	there := 0
+	for i := range attaches {
+		there += checkAttach(t, filepath.Join(dir, strconv.Itoa(i)), ends)
+	}
+	t.Logf("%d processes were there already, in all", there)
+	if there < 2*attaches || rate < 100 {
+		t.Error("that is no storm")
+	}
+}
+
+// read hands all records of a log to fn, and returns how it ended.
+func read(t *testing.T, name string, fn func(*output.Record)) *output.Trailer {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	in, err := output.NewReader(f)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	var r output.Record
+	for {
+		if err := in.Read(&r); err == io.EOF {
+			return in.Trailer()
+		} else if err != nil {
+			t.Fatalf("%s: line %d: %v", name, in.Line(), err)
+		}
+		fn(&r)
+	}
+}
+
+// endsIn returns when each process of a log ended.
+func endsIn(t *testing.T, name string) (ends map[process]int64, rate float64) {
+	t.Helper()
+	ends = map[process]int64{}
+	var first, last int64
+	end := read(t, name, func(r *output.Record) {
+		if r.Kind == output.Exit {
+			ends[process{r.PID, r.Start}] = r.Time
+		}
+		if first == 0 {
+			first = r.Time
+		}
+		last = r.Time
+	})
+	if len(end.Incomplete) > 0 {
+		t.Fatalf("%s is incomplete: %s", name, strings.Join(end.Incomplete, "; "))
+	}
+	return ends, float64(len(ends)) / time.Duration(last-first).Seconds()
+}
+
+// checkAttach compares whose ends an attach has with whose there were. It returns
+// how many processes were there already.
+func checkAttach(t *testing.T, name string, ends map[process]int64) (there int) {
+	t.Helper()
+	got, members := map[process]bool{}, map[process]bool{}
+	known := map[uint32]bool{}
+	var from, to int64 // the first is when the last was met, the other the last record
+	end := read(t, name, func(r *output.Record) {
+		p := process{r.PID, r.Start}
+		switch {
+		case r.Attached && r.Kind == output.Fork:
+			from = max(from, r.Time)
+			known[r.Child] = true
+			there++
+			return
+		case r.Kind == output.Fork:
+			known[r.Child] = true
+		case r.Kind == output.Exit:
+			if got[p] {
+				t.Errorf("%s: %v ends twice", name, p)
+			}
+			got[p] = true
+		}
+		if !known[r.PID] {
+			t.Errorf("%s: %d does something before it is known: %v", name, r.PID, r.Kind)
+		}
+		members[p] = true
+		to = max(to, r.Time)
+	})
+	if len(end.Incomplete) > 0 {
+		t.Errorf("%s is incomplete: %s", name, strings.Join(end.Incomplete, "; "))
+	}
+	for p, at := range ends {
+		if at > from && at < to && !got[p] {
+			t.Errorf("%s: %v is missing: it ended %v after the attach", name, p, time.Duration(at-from))
+		}
+	}
+	for p := range members {
+		if _, ok := ends[p]; !ok {
+			t.Errorf("%s: %v is none of the tree", name, p)
+		}
+	}
+	return there
+}
