@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -175,10 +174,4 @@ func (t *Tree) find(wanted func(base string) bool) ([]string, error) {
 		return nil, fmt.Errorf("look through the cgroups at %s: %w", t.mount, err)
 	}
 	return found, nil
-}
-
-// Gone tells whether there is no group of that path any more.
-func (t *Tree) Gone(g Group) bool {
-	_, err := os.Stat(filepath.Join(t.mount, strings.TrimPrefix(g.Path, strings.TrimSuffix(t.root, "/"))))
-	return errors.Is(err, fs.ErrNotExist)
 }

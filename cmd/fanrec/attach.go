@@ -46,7 +46,8 @@ the other formats they are between two lines "# attached". Then comes all that
 is done, with nothing between the two left out.
 
 Without -o it prints text for people. SIGINT, SIGTERM and --duration end the
-recording; that of PIDs also ends with the last process. Nobody who is recorded notices.
+recording; that of PIDs and of a container also ends with the last process. Nobody
+who is recorded notices.
 
 The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 		Example: `  sudo fanrec attach $(pidof nginx)
@@ -187,7 +188,7 @@ func (f *attachFlags) run(args []string) error {
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
 	}
-	if err := a.begin(whom, head); err != nil {
+	if err := a.begin(whom, len(f.unit)+len(f.cgroup) == 0 && !f.all, head); err != nil {
 		rec.Quit()
 		<-served
 		return err
@@ -239,7 +240,8 @@ func (a *attached) do(fn func() error) error {
 	return <-done
 }
 
-func (a *attached) begin(whom fanrec.Whom, head *output.Header) error {
+// begin attaches. With ends, the recording is over when no process is left.
+func (a *attached) begin(whom fanrec.Whom, ends bool, head *output.Header) error {
 	return a.do(func() error {
 		var err error
 		if a.one, err = a.rec.Open(a.sink(), true); err != nil {
@@ -252,7 +254,7 @@ func (a *attached) begin(whom fanrec.Whom, head *output.Header) error {
 			return err
 		}
 		a.to.Begin(head) // what it found comes later
-		if len(whom.Cgroups) == 0 {
+		if ends {
 			a.one.Wait(func(error) { close(a.gone) })
 		}
 		return nil

@@ -161,3 +161,74 @@ func checkAttach(t *testing.T, name string, ends map[process]int64) (there int) 
 	}
 	return there
 }
+
+// TestAttachUnit attaches to a unit before it runs, and through two restarts of it.
+func TestAttachUnit(t *testing.T) {
+	needRoot(t)
+	root := ""
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); f[2] == "cgroup2" {
+			root = f[1]
+		}
+	}
+	if root == "" {
+		t.Skip("no cgroup2 is mounted")
+	}
+	slice := filepath.Join(root, "system.slice")
+	if err := os.Mkdir(slice, 0o755); err == nil {
+		defer os.Remove(slice)
+	}
+	name := "fanrec-e2e-" + strconv.Itoa(os.Getpid())
+	unit := filepath.Join(slice, name+".service")
+	dir := t.TempDir()
+	attach := exec.Command(filepath.Join(tools, "fanrec"), "attach", "--unit", name, "-q", "-f", "jsonl", "-o", "log")
+	attach.Dir = dir
+	var stderr bytes.Buffer
+	attach.Stderr = &stderr
+	if err := attach.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer attach.Process.Kill()
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if b, _ := os.ReadFile(filepath.Join(dir, "log")); len(b) > 0 {
+			break // the header: it is attached
+		}
+		if time.Now().After(end) {
+			t.Fatalf("it does not attach: %s", &stderr)
+		}
+	}
+	run := func(script string) {
+		cmd := exec.Command("sh", "-c", script, "sh", unit)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for _, i := range []string{"1", "2", "3"} {
+		run(`: >outside` + i)
+		if err := os.Mkdir(unit, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		run(`: >before` + i + `; echo $$ >"$1/cgroup.procs"; : >inside` + i + `; (: >child` + i + `)`)
+		if err := os.Remove(unit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attach.Process.Signal(syscall.SIGTERM)
+	if err := attach.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	var got []string
+	end := read(t, filepath.Join(dir, "log"), func(r *output.Record) {
+		if r.Kind == output.Write && filepath.Dir(string(r.Path)) == dir {
+			got = append(got, filepath.Base(string(r.Path)))
+		}
+	})
+	if want := "inside1 child1 inside2 child2 inside3 child3"; strings.Join(got, " ") != want || len(end.Incomplete) > 0 {
+		t.Errorf("made %v, want %s; incomplete: %v", got, want, end.Incomplete)
+	}
+}

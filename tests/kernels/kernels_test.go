@@ -35,7 +35,7 @@ var runs = []struct{ name, filesystem, test, scripts string }{
 	{"xfs", "xfs", "TestScripts", "tour|temporary|nocalls"},
 	{"btrfs", "btrfs", "TestScripts", "tour|temporary|nocalls"},
 	{"overlay", "overlay", "TestScripts", "tour|temporary|nocalls"},
-	{"scripts", "ext4", "TestScripts", "absent|exchange|exec|names|opens|places"},
+	{"scripts", "ext4", "TestScripts", "absent|attach|exchange|exec|names|opens|places"},
 	{"service", "ext4", "TestScriptsByService", "tour|temporary|exchange|exec|names|opens|places"},
 }
 
