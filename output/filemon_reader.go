@@ -37,6 +37,7 @@ type FilemonReader struct {
 	poisoned bool // an R without a path
 	stopped  bool // # Stop
 	ended    bool // # Bye bye
+	attached bool // what was there already
 }
 
 // NewFilemonReader reads the header of a log, and the comments behind it.
@@ -67,6 +68,7 @@ func (f *FilemonReader) Read(r *Record) error {
 	for f.err == nil {
 		var found bool
 		if found, f.err = f.next(r); found {
+			r.Attached = f.attached
 			return nil
 		}
 	}
@@ -219,7 +221,11 @@ func (f *FilemonReader) head() error {
 		if err != nil || !isNote(line) {
 			return nil // Read tells
 		}
-		f.header.Notes = append(f.header.Notes, string(unescape(line[2:])))
+		if key, ok := bytes.CutPrefix(line, []byte(keyPrefix)); ok && f.header.Key == "" {
+			f.header.Key = string(unescape(key))
+		} else {
+			f.header.Notes = append(f.header.Notes, string(unescape(line[2:])))
+		}
 		f.used = 1
 		f.drop()
 	}
@@ -256,12 +262,14 @@ const (
 	stopPrefix       = "# Stop "
 	incompletePrefix = "# INCOMPLETE: "
 	linkPrefix       = "# L "
+	keyPrefix        = "# Key "
+	attachedPrefix   = "# attached: "
 	bye              = "# Bye bye"
 )
 
 // isNote tells whether a line is a comment and no more than that.
 func isNote(line []byte) bool {
-	for _, prefix := range []string{stopPrefix, incompletePrefix, linkPrefix, bye} {
+	for _, prefix := range []string{stopPrefix, incompletePrefix, linkPrefix, attachedPrefix, bye} {
 		if bytes.HasPrefix(line, []byte(prefix)) {
 			return false
 		}
@@ -278,6 +286,12 @@ func (f *FilemonReader) comment(line []byte, r *Record) (found bool, err error) 
 	if why, ok := bytes.CutPrefix(line, []byte(incompletePrefix)); ok {
 		f.trailer.Incomplete = append(f.trailer.Incomplete, string(unescape(why)))
 		return false, nil
+	}
+	switch string(line) {
+	case "# " + attachedBegin:
+		f.attached = true
+	case "# " + attachedEnd:
+		f.attached = false
 	}
 	if link, ok := bytes.CutPrefix(line, []byte(linkPrefix)); ok {
 		pid, names, _ := bytes.Cut(link, []byte{' '})

@@ -94,6 +94,10 @@ func TestFilemonReaderWhole(t *testing.T) {
 			Version: 5, Header: output.Header{Target: 7, Start: start, Notes: []string{"/proc is not watched", "two\nlines"}},
 			Records: []output.Record{{Kind: output.Fork, PID: 2, Child: 3}}, Lines: []int{7}, Trailer: output.Trailer{Stop: stop},
 		}},
+		"attached": {head5 + "# Key a b\n# attached: what was there already\nF 2 3\n# attached: what is done from here on\nF 3 4\n" + foot5, whole{
+			Version: 5, Header: output.Header{Target: 7, Start: start, Key: "a b"},
+			Records: []output.Record{{Kind: output.Fork, PID: 2, Child: 3, Attached: true}, {Kind: output.Fork, PID: 3, Child: 4}}, Lines: []int{7, 9}, Trailer: output.Trailer{Stop: stop},
+		}},
 		"NetBSD": {"# filemon version 4\n# Target pid 7\nV 4\nA 2 x\nR 2 /d/x\nX 2 -1\n# Bye bye\n", whole{
 			Version: 4, Header: output.Header{Target: 7},
 			Records: []output.Record{rec(output.Read, "/d/x", ""), {Kind: output.Exit, PID: 2, Code: -1}}, Lines: []int{5, 6},
@@ -245,7 +249,7 @@ func TestFilemonReaderInvertsWriter(t *testing.T) {
 		pid := rapid.Uint32Range(1, 1<<32-1)
 		second := rapid.Int64Range(0, 1<<33-1)
 		want := whole{
-			Version: version, Header: output.Header{Target: pid.Draw(t, "target"), Notes: lines(t, "notes")},
+			Version: version, Header: output.Header{Target: pid.Draw(t, "target"), Notes: lines(t, "notes"), Key: rapid.SampledFrom([]string{"", "k", "a\nb c"}).Draw(t, "key")},
 			Trailer: output.Trailer{Incomplete: lines(t, "reasons")},
 		}
 		if version == 5 {

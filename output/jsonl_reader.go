@@ -53,6 +53,7 @@ type jsonObject struct {
 	Command    []string
 	CommandRaw []string `json:"command_raw"`
 	Notes      []string
+	Key        string
 	Complete   bool
 	Incomplete []string
 }
@@ -76,7 +77,7 @@ func NewJSONLReader(r io.Reader) (*JSONLReader, error) {
 	if err != nil {
 		return nil, j.malformed(err)
 	}
-	j.header = Header{Target: o.PID, Start: at, Command: command, Notes: o.Notes}
+	j.header = Header{Target: o.PID, Start: at, Command: command, Key: o.Key, Notes: o.Notes}
 	return j, nil
 }
 

@@ -40,7 +40,7 @@ func TestJSONLReader(t *testing.T) {
 			}
 			return b
 		}
-		h := output.Header{Target: 7, Start: rapid.Int64Range(0, 1<<62).Draw(t, "start"), Command: []string{"a", "b c", string(name("arg"))}, Notes: []string{"a note"}}
+		h := output.Header{Target: 7, Start: rapid.Int64Range(0, 1<<62).Draw(t, "start"), Command: []string{"a", "b c", string(name("arg"))}, Notes: []string{"a note"}, Key: "k"}
 		h.Command[2] = strings.ReplaceAll(h.Command[2], "\x00", "")
 		records := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) output.Record {
 			r := output.Record{

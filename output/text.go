@@ -96,7 +96,11 @@ func (t *Text) Write(r *Record) error {
 	t.there.turn(r.Attached, t.comment)
 	t.line = t.line[:0]
 	t.paint(dim)
-	t.line = time.Unix(0, r.Time).AppendFormat(t.line, "15:04:05.000000 ")
+	if r.Time != 0 {
+		t.line = time.Unix(0, r.Time).AppendFormat(t.line, "15:04:05.000000 ")
+	} else {
+		t.line = append(t.line, "              - "...) // of a log that has no times
+	}
 	t.paint(usual)
 	from := len(t.line)
 	t.line = appendPrintable(t.line, []byte(r.Comm))

@@ -147,7 +147,7 @@ func completeLog(cmd *cobra.Command) {
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec attach | convert | deps | doctor | meta | serve | version | man | completion
+       fanrec attach | convert | deps | doctor | meta | search | serve | version | man | completion
 "fanrec --help" tells more.
 `
 

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"fanrec/output"
+	"fanrec/output/logfile"
+
+	"github.com/spf13/cobra"
+)
+
+type searchFlags struct {
+	filterFlags
+	key     []string
+	start   string
+	end     string
+	subtree []uint
+	format  string
+	output  string
+	counts  bool
+}
+
+// exitNone is the status of a search that finds nothing, as of grep(1).
+const exitNone = 1
+
+func newSearch() *cobra.Command {
+	var f searchFlags
+	cmd := &cobra.Command{
+		Use:   "search [flags] LOG...",
+		Short: "Print the records of logs that match",
+		Long: `fanrec search reads logs, - for standard input, one after the other as they are
+named, and prints the records that match everything that is asked for: kinds, paths,
+names and numbers of processes, users, times, and the key that a recording was given.
+
+A TIME is '10 minutes ago', 'yesterday', 13:05, '2026-11-20 13:05:30', 90s (so long
+ago), or as in RFC 3339. Records of filemon logs have no times of their own: to search
+by time, record with -f jsonl.
+
+The exit status is 0 if something was found, 1 if nothing was, and 125 if a log could
+not be read, or is not complete: what is missing is said on standard error.`,
+		Example: `  fanrec search --only W,D,M --path '/etc/**' filemon.out
+  fanrec search --key nightly --start '2 hours ago' --comm 'postgres' logs/*.jsonl
+  fanrec search --subtree 4711 -f filemon -o sub.log build.jsonl`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("search what? Name logs, - for standard input")
+			}
+			return f.run(args)
+		},
+	}
+	fl := cmd.Flags()
+	f.filterFlags.add(fl)
+	fl.StringArrayVar(&f.key, "key", nil, "of recordings that were given this `NAME` only (repeatable)")
+	fl.StringVar(&f.start, "start", "", "from `TIME` on")
+	fl.StringVar(&f.end, "end", "", "until `TIME`")
+	fl.UintSliceVar(&f.subtree, "subtree", nil, "of these `PIDS` and all that they and their descendants fork")
+	fl.StringVarP(&f.format, "format", "f", "text", "`FORMAT` to print: text, jsonl, filemon (version 5) or filemon4")
+	fl.StringVarP(&f.output, "output", "o", "-", "write to `FILE`, - for standard output")
+	fl.BoolVarP(&f.counts, "count", "c", false, "print a table only: records by name of the process and by kind")
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// search is what is asked for, and what was found.
+type search struct {
+	filter     *filter
+	keys       map[string]bool // nil: all
+	start, end int64           // ns since 1970; 0: none
+	roots      map[uint32]bool // nil: all
+	members    map[uint32]bool // of their trees, in the log that is read
+	to         *logfile.Log
+	begun      bool
+	counted    *counts // nil: records are printed
+	found      int
+	incomplete bool
+}
+
+func (f *searchFlags) run(logs []string) error {
+	filter, err := f.filterFlags.compile()
+	if err != nil {
+		return err
+	}
+	s := &search{filter: filter}
+	now := time.Now()
+	for _, bound := range []struct {
+		flag, text string
+		to         *int64
+	}{{"start", f.start, &s.start}, {"end", f.end, &s.end}} {
+		if bound.text == "" {
+			continue
+		}
+		t, err := when(bound.text, now)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", bound.flag, err)
+		}
+		*bound.to = t.UnixNano()
+	}
+	if len(f.key) > 0 {
+		s.keys = map[string]bool{}
+		for _, k := range f.key {
+			s.keys[k] = true
+		}
+	}
+	if len(f.subtree) > 0 {
+		s.roots = map[uint32]bool{}
+		for _, pid := range f.subtree {
+			s.roots[uint32(pid)] = true
+		}
+	}
+	j := &job{recordFlags: &recordFlags{format: f.format, output: f.output}}
+	file, to, err := j.openLog(nil)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	s.to = to
+	if f.counts {
+		s.counted = &counts{}
+	}
+	for _, name := range logs {
+		if err := s.file(name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := to.Err(); err != nil {
+			return fmt.Errorf("write %s: %w", f.output, err)
+		}
+	}
+	if s.counted != nil {
+		s.counted.print(file)
+	} else if s.begun {
+		if err := to.End(&output.Trailer{Stop: now.UnixNano()}); err != nil {
+			return fmt.Errorf("write %s: %w", f.output, err)
+		}
+	}
+	switch {
+	case s.incomplete:
+		return exitStatus(exitUsage)
+	case s.found == 0:
+		return exitStatus(exitNone)
+	}
+	return nil
+}
+
+func (s *search) file(name string) error {
+	in := os.Stdin
+	if name != "-" {
+		var err error
+		if in, err = os.Open(name); err != nil {
+			return errors.Unwrap(err)
+		}
+		defer in.Close()
+	}
+	r, err := output.NewReader(bufio.NewReaderSize(in, 256<<10))
+	if err != nil {
+		return err
+	}
+	head := r.Header()
+	if s.keys != nil && !s.keys[head.Key] || s.end != 0 && head.Start > s.end {
+		return nil
+	}
+	if _, untimed := r.(*output.FilemonReader); untimed && (s.start != 0 || s.end != 0) {
+		return errors.New("records of a filemon log have no times; search without --start and --end, or record with -f jsonl")
+	}
+	s.members = map[uint32]bool{}
+	for pid := range s.roots {
+		s.members[pid] = true
+	}
+	var rec output.Record
+	for {
+		err := r.Read(&rec)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if !s.matches(&rec) {
+			continue
+		}
+		s.found++
+		if s.counted != nil {
+			s.counted.add(&rec)
+			continue
+		}
+		if !s.begun {
+			s.begun = true
+			part := &output.Header{Target: head.Target, Start: head.Start, Command: head.Command, Key: head.Key}
+			for pid := range s.roots {
+				part.Target = pid
+			}
+			s.to.Begin(part)
+		}
+		s.to.Write(&rec)
+	}
+	for _, why := range r.Trailer().Incomplete {
+		fmt.Fprintf(os.Stderr, "fanrec: %s is INCOMPLETE: %s\n", name, why)
+		s.incomplete = true
+	}
+	return nil
+}
+
+// matches tells whether a record is what is searched for. It must be asked about all.
+func (s *search) matches(r *output.Record) bool {
+	if s.roots != nil {
+		in := s.members[r.PID]
+		switch {
+		case r.Kind == output.Fork && (in || s.roots[r.Child]):
+			s.members[r.Child] = true
+		case r.Kind == output.Fork:
+			delete(s.members, r.Child) // the number is another process's now
+		case r.Kind == output.Exit:
+			delete(s.members, r.PID)
+		}
+		if !in {
+			return false
+		}
+	}
+	if s.start != 0 && r.Time < s.start || s.end != 0 && r.Time > s.end {
+		return false
+	}
+	return !s.filter.drops(r)
+}
