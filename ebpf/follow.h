@@ -155,10 +155,10 @@ int on_follow(struct bpf_iter__task *ctx)
 		return 0;
 	task = TYPED(task_struct, task);
 	tgid = OF(OWN, task, tgid);
-	if (OF(OWN, task, pid) != tgid)
-		return 0;
+	if (OF(OWN, task, pid) != tgid || tgid == follower)
+		return 0; /* whoever records is recorded by nobody, though it may be of the tree */
 	if (follow_how == FOLLOW_CGROUPS) {
-		if (tgid == follower || is_kernels(task) || is_tracked(task, OWN) || !in_cgroups(task))
+		if (is_kernels(task) || is_tracked(task, OWN) || !in_cgroups(task))
 			return 0;
 	} else if (tgid != follow_tgid) {
 		if (follow_how != FOLLOW_TREE || is_tracked(task, OWN))
