@@ -114,9 +114,9 @@ func (t *Tracker) Follow(tgid, request uint32) error {
 }
 
 // FollowTree follows a process and all its descendants that live, by the parents
-// that they have now. There is a Follow record of each that was not monitored, and
-// it is an error, wrapping os.ErrProcessDone, if there was none. Nobody else may be
-// monitored whose descendants are not all.
+// that they have now. There is a Follow record of each that was not monitored. An error
+// wraps os.ErrProcessDone if there is no such process. Nobody else may be monitored
+// whose descendants are not all. The caller is never followed.
 func (t *Tracker) FollowTree(tgid, request uint32) error {
 	// Each round goes up the numbers, which mostly is down the tree. Who is followed
 	// passes it on to what it forks, so no more are left with each round.
@@ -131,7 +131,8 @@ func (t *Tracker) FollowTree(tgid, request uint32) error {
 		}
 		found += n
 	}
-	if found == 0 {
+	var start uint64
+	if found == 0 && t.maps.Numbers.Lookup(tgid, &start) != nil {
 		return fmt.Errorf("process %d: %w", tgid, os.ErrProcessDone)
 	}
 	return nil

@@ -182,8 +182,15 @@ func TestFollowTree(t *testing.T) {
 	}
 	goOn()
 	// Again: nobody is left.
-	if err := w.FollowTree(uint32(cmd.Process.Pid), 4); !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("once more: %v", err)
+	do(t, w.FollowTree(uint32(cmd.Process.Pid), 4))
+	w.drain()
+	if n := len(w.of(Follow, 0)); n != len(want) {
+		t.Errorf("once more: %d records, want %d", n, len(want))
+	}
+	for _, nobody := range []uint32{1 << 22, uint32(os.Getpid())} {
+		if err := w.FollowTree(nobody, 5); !errors.Is(err, os.ErrProcessDone) {
+			t.Errorf("process %d: %v", nobody, err)
+		}
 	}
 }
 
