@@ -2,6 +2,7 @@ package fanrec
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"fanrec/ebpf"
@@ -15,8 +16,8 @@ import (
 
 // A Cgroup is one of the unified hierarchy.
 type Cgroup struct {
-	ID   uint64 // 0 if it is not there (yet)
-	Path string // in the hierarchy; followed again when it is made again, unless empty
+	Path string                 // in the hierarchy; followed again when it is made again, unless empty
+	ID   func() (uint64, error) // asked when that would be noticed; 0 if it is not there
 }
 
 // Whom tells whom to attach to.
@@ -48,7 +49,14 @@ func (rec *Recording) Attach(whom Whom) error {
 	}
 	err := r.malformed(r.tracker.DrainProcesses(r.join.addProcess))
 	if err == nil {
-		err = r.malformed(r.tracker.Held(r.join.addHeld))
+		told := map[holding]bool{}
+		err = r.malformed(r.tracker.Held(func(h *ebpf.HeldFile) {
+			of := holding{h.ID, h.File.Dev, h.File.Subvol, h.File.Ino, h.File.ParentIno, h.FMode & (ebpf.FModeRead | ebpf.FModeWrite), h.FD < 0, string(h.File.Name)}
+			if !told[of] {
+				told[of] = true
+				r.join.addHeld(h)
+			}
+		}))
 	}
 	if err != nil {
 		r.failed = err
@@ -65,11 +73,21 @@ func (r *Recorder) attach(whom Whom, request uint32) error {
 		}
 	}
 	for _, c := range whom.Cgroups {
-		if err := r.tracker.FollowCgroup(c.ID, c.Path, request); err != nil {
+		if err := r.tracker.FollowCgroup(c.Path, c.ID, request); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// holding is a file that a process holds in some way: a library is mapped in pieces.
+type holding struct {
+	id          ebpf.ID
+	dev, subvol uint32
+	ino, parent uint64
+	how         uint32
+	mapped      bool
+	name        string
 }
 
 // addHeld takes a file that a process of the tree holds. Where it is among the other
@@ -118,6 +136,9 @@ func (j *joiner) met(p *process) {
 
 // emitHeld tells of a file that a process held.
 func (j *joiner) emitHeld(p *process) {
+	if p.image.unnamed() {
+		return // huge pages, on a filesystem of the kernel's own
+	}
 	r := j.start(p.proc, p.proc.UID, p.Time)
 	r.Attached = true
 	path, ok := j.appendFile(j.path[0][:0], &p.image)
@@ -181,16 +202,35 @@ func (f *found) handOut(clock int64, out func(*output.Record)) {
 			told[openingOf(r)] = true
 		}
 	}
-	// Of each process in the order in which they were met: parents mostly before
-	// children, and the fork before all else.
-	rank := map[uint32]int{}
+	// Parents before children, then in the order in which they were met, and of each
+	// the fork before all else.
+	rank, parent := map[uint32]int{}, map[uint32]uint32{}
 	for i := range f.there {
-		id := subject(&f.there[i])
+		r := &f.there[i]
+		id := subject(r)
 		if _, ok := rank[id]; !ok {
 			rank[id] = len(rank)
 		}
+		if r.Kind == output.Fork {
+			parent[r.Child] = r.PID
+		}
 	}
-	slices.SortStableFunc(f.there, func(a, b output.Record) int { return rank[subject(&a)] - rank[subject(&b)] })
+	depths := map[uint32]int{}
+	depth := func(id uint32) int {
+		if d, ok := depths[id]; ok {
+			return d
+		}
+		d := 0
+		for p, ok := parent[id]; ok && d <= len(parent); p, ok = parent[p] { // no circle, whatever the log says
+			d++
+		}
+		depths[id] = d
+		return d
+	}
+	slices.SortStableFunc(f.there, func(a, b output.Record) int {
+		x, y := subject(&a), subject(&b)
+		return cmp.Or(depth(x)-depth(y), rank[x]-rank[y])
+	})
 	for i := range f.there {
 		r := &f.there[i]
 		if r.Kind == output.Read || r.Kind == output.Write {

@@ -73,6 +73,15 @@ func (t *Tree) at(p string) (Group, error) {
 	return g, nil
 }
 
+// Number returns the number of the group that has a path now, 0 if there is none.
+func (t *Tree) Number(p string) (uint64, error) {
+	g, err := t.at(p)
+	if errors.Is(err, ErrNone) {
+		return 0, nil
+	}
+	return g.ID, err
+}
+
 // Path returns a group by its path, in the hierarchy or below where that is mounted.
 // If it is not there, the error wraps ErrNone, and the group has its path.
 func (t *Tree) Path(name string) (Group, error) {

@@ -10,12 +10,13 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // The programs that only who attaches to what runs needs: the first are run over
 // what all processes hold, the others when somebody comes into a cgroup.
 var (
-	cgroupPrograms = []string{trackerProgOnForkInCgroup, trackerProgOnCgroupAttach, trackerProgOnCgroupMkdir}
+	cgroupPrograms = []string{trackerProgOnForkInCgroup, trackerProgOnCgroupAttach, trackerProgOnCgroupMkdir, trackerProgOnCgroupRmdir}
 	attachPrograms = append([]string{trackerProgOnHeld, trackerProgOnMapped}, cgroupPrograms...)
 )
 
@@ -140,18 +141,14 @@ func (t *Tracker) FollowTree(tgid, request uint32) error {
 
 // FollowCgroup follows everybody who is in a cgroup of the unified hierarchy or
 // below it, and everybody who comes into it, by a fork or moved there. Who leaves it
-// stays. id is its number, 0 if it is not there yet; path, unless it is empty, that
-// within the hierarchy: one that is made there later is followed as well.
+// stays. path, unless it is empty, is that within the hierarchy: one that is made there
+// later is followed as well. find returns the number of the one that is there, 0 if
+// there is none; it is asked when a new one would be noticed.
 // Kernel threads and the caller are nobody. There is a Follow record of each.
-func (t *Tracker) FollowCgroup(id uint64, path string, request uint32) error {
+func (t *Tracker) FollowCgroup(path string, find func() (uint64, error), request uint32) error {
 	f := t.follow
 	if f == nil || f.cgroups == nil {
 		return errors.New("follow a cgroup: the tracker was made without that")
-	}
-	if id != 0 {
-		if err := f.cgroups.Put(id, uint8(1)); err != nil {
-			return fmt.Errorf("tell the tracker of cgroup %d: %w", id, err)
-		}
 	}
 	if path != "" {
 		var key [cgroupPath]byte
@@ -172,6 +169,15 @@ func (t *Tracker) FollowCgroup(id uint64, path string, request uint32) error {
 			}
 		}
 		f.hooked = true
+	}
+	id, err := find()
+	if err != nil {
+		return err
+	}
+	if id != 0 {
+		if err := f.cgroups.Put(id, uint8(1)); err != nil {
+			return fmt.Errorf("tell the tracker of cgroup %d: %w", id, err)
+		}
 	}
 	if _, err := t.run(followCgroups, 0, request); err != nil {
 		return fmt.Errorf("look for who is in cgroup %s: %w", path, err)
@@ -196,7 +202,7 @@ func (t *Tracker) run(how, tgid, request uint32) (n uint64, err error) {
 		return 0, err
 	}
 	defer tasks.Close()
-	if _, err := io.Copy(io.Discard, tasks); err != nil {
+	if _, err := io.Copy(io.Discard, patient{tasks}); err != nil {
 		return 0, err
 	}
 	return n, f.count.Get(&n)
@@ -222,13 +228,26 @@ func (t *Tracker) Held(fn func(*HeldFile)) error {
 	return nil
 }
 
+// patient reads an iterator: after a million things of which its program told
+// nothing, the kernel says EAGAIN, and goes on with the next read.
+type patient struct{ io.Reader }
+
+func (p patient) Read(b []byte) (int, error) {
+	for {
+		n, err := p.Reader.Read(b)
+		if n > 0 || !errors.Is(err, unix.EAGAIN) {
+			return n, err
+		}
+	}
+}
+
 func readHeld(iter *link.Iter, fn func(*HeldFile)) error {
 	from, err := iter.Open()
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	r := bufio.NewReaderSize(from, 64<<10)
+	r := bufio.NewReaderSize(patient{from}, 64<<10)
 	var held HeldFile
 	for {
 		head, err := r.Peek(headSize)

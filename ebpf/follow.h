@@ -81,11 +81,12 @@ static __always_inline __u64 put_old(struct scratch *s, struct file_ref *ref, __
 }
 
 /*
- * Follows the process of a leader. First it joins the set, then it is looked at
- * whether it lives: whoever passes on_exit later is in the set by then, and of
- * whoever passed before nothing will come. Returns 0 if it does not live.
+ * Follows the process of a leader; one that is in the set already only with again.
+ * First it joins the set, then it is looked at whether it lives: whoever passes
+ * on_exit later is in the set by then, and of whoever passed before nothing will come.
+ * Returns 0 if it is not followed.
  */
-static __always_inline int follow_task(struct task_struct *task, int own, __u32 request)
+static __always_inline int follow_task(struct task_struct *task, int own, __u32 request, int again)
 {
 	struct task_struct *parent;
 	struct signal_struct *signal;
@@ -97,16 +98,16 @@ static __always_inline int follow_task(struct task_struct *task, int own, __u32 
 	struct file *image = 0;
 	struct mm_struct *mm;
 	__u64 len = sizeof(*r);
-	__u8 known;
+	int known;
 
 	id.start = OF(own, task, start_boottime);
 	id.tgid = OF(own, task, tgid);
-	known = bpf_map_lookup_elem(&tracked, &id) != 0; /* then its exit record retires it */
-	if (!join_set(&id))
+	known = join_set(&id);
+	if (known == NOT_IN || (known == WAS_IN && !again))
 		return 0;
 	signal = OF(own, task, signal);
 	if (!OF(own, signal, live.counter)) {
-		if (!known) {
+		if (known == JOINED) { /* else its exit record retires it */
 			bpf_map_delete_elem(&tracked, &id);
 			bpf_map_delete_elem(&numbers, &id.tgid);
 		}
@@ -141,6 +142,10 @@ static __always_inline int follow_task(struct task_struct *task, int own, __u32 
 		len = put_old(s, &r->cwd, len, s->walk.mnt, s->walk.dentry);
 	}
 	emit_process(len);
+	if (!OF(own, signal, live.counter)) { /* its end may have been told before that it is there */
+		fill_head(&r->f.h, task, own, KIND_EXIT);
+		emit_exit(s, task, own);
+	}
 	return 1;
 }
 
@@ -169,21 +174,21 @@ int on_follow(struct bpf_iter__task *ctx)
 	} else if (follow_how == FOLLOW_TREE && is_tracked(task, OWN)) {
 		return 0; /* in another round */
 	}
-	if (follow_task(task, OWN, follow_request))
+	if (follow_task(task, OWN, follow_request, follow_how == FOLLOW_ONE))
 		__sync_fetch_and_add(&followed, 1);
 	return 0;
 }
 
-/* Who comes into one of the cgroups: is made in it, */
+/* Who comes into one of the cgroups: is made in it (after on_fork has looked at it), */
 SEC("raw_tp/sched_process_fork")
 int BPF_PROG(on_fork_in_cgroup, void *parent_arg, void *child_arg)
 {
 	struct task_struct *child = TYPED(task_struct, child_arg);
 
-	if (OF(OTHER, child, pid) != OF(OTHER, child, tgid) || is_tracked(current_task(), OWN) || is_kernels(child) || !in_cgroups(child))
+	if (OF(OTHER, child, pid) != OF(OTHER, child, tgid) || is_tracked(child, OTHER) || is_kernels(child) || !in_cgroups(child))
 		return 0;
 	stay();
-	follow_task(child, OTHER, cgroup_request);
+	follow_task(child, OTHER, cgroup_request, 0);
 	let_go();
 	return 0;
 }
@@ -198,34 +203,61 @@ int BPF_PROG(on_cgroup_attach, void *cgroup, void *path, void *task_arg)
 	if (OF(OTHER, task, tgid) == follower || is_tracked(task, OTHER) || is_kernels(task) || !in_cgroups(task))
 		return 0;
 	stay();
-	follow_task(TYPED(task_struct, leader), OTHER, cgroup_request);
+	follow_task(TYPED(task_struct, leader), OTHER, cgroup_request, 0);
 	let_go();
 	return 0;
 }
 
+/* The number of a cgroup, 0 if it is of another hierarchy. */
+static __always_inline __u64 cgroup_id(struct cgroup *cgroup)
+{
+	struct cgroup_root *root = 0;
+	struct kernfs_node *kn = 0;
+	int hierarchy = 1;
+	__u64 id = 0;
+
+	bpf_core_read(&root, sizeof(root), &cgroup->root);
+	bpf_core_read(&hierarchy, sizeof(hierarchy), &root->hierarchy_id);
+	if (hierarchy)
+		return 0;
+	bpf_core_read(&kn, sizeof(kn), &cgroup->kn);
+	bpf_core_read(&id, sizeof(id), &kn->id);
+	return id;
+}
+
 /* One of them is made anew. */
 SEC("raw_tp/cgroup_mkdir")
-int BPF_PROG(on_cgroup_mkdir, void *cgroup_arg, void *path_arg)
+int BPF_PROG(on_cgroup_mkdir, void *cgroup, void *path_arg)
 {
-	struct cgroup *cgroup = cgroup_arg;
-	struct kernfs_node *kn = 0;
+	__u64 id = cgroup_id(cgroup);
 	struct cgroup_path *path;
 	struct scratch *s;
-	__u64 id = 0;
 	__u8 in = 1;
 
+	if (!id)
+		return 0;
 	stay();
 	s = get_scratch();
 	if (s) {
 		path = (struct cgroup_path *)s->buf;
 		__builtin_memset(path, 0, sizeof(*path));
 		if (bpf_probe_read_kernel_str(path->text, sizeof(path->text), path_arg) > 0 && bpf_map_lookup_elem(&cgroup_paths, path)) {
-			bpf_core_read(&kn, sizeof(kn), &cgroup->kn);
-			bpf_core_read(&id, sizeof(id), &kn->id);
-			bpf_map_update_elem(&cgroups, &id, &in, BPF_ANY);
+			if (bpf_map_update_elem(&cgroups, &id, &in, BPF_ANY))
+				count_lost(LOST_TRACKED);
 		}
 	}
 	let_go();
+	return 0;
+}
+
+/* One of them is no more. */
+SEC("raw_tp/cgroup_rmdir")
+int BPF_PROG(on_cgroup_rmdir, void *cgroup, void *path)
+{
+	__u64 id = cgroup_id(cgroup);
+
+	if (id)
+		bpf_map_delete_elem(&cgroups, &id);
 	return 0;
 }
 

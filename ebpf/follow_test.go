@@ -303,13 +303,14 @@ func TestFollowCgroup(t *testing.T) {
 		t.Helper()
 		do(t, os.WriteFile(to+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0))
 	}
-	var st unix.Stat_t
-	do(t, unix.Stat(dir, &st))
 	w := newWitness(t, Options{Attach: true})
 	in, goIn := waiting(t, "/bin/true", nil)
 	move(in.Process.Pid, dir+"/below")
 	out, goOut := waiting(t, "/bin/true", nil)
-	do(t, w.FollowCgroup(st.Ino, name, 5))
+	do(t, w.FollowCgroup(name, func() (uint64, error) {
+		var st unix.Stat_t
+		return st.Ino, unix.Stat(dir, &st)
+	}, 5))
 	move(out.Process.Pid, dir)
 	// What is made in it by somebody who is not: clone3 with CLONE_INTO_CGROUP.
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)

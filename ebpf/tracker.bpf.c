@@ -20,6 +20,7 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 #define ENOENT 2
+#define EEXIST 17
 #define ENOTDIR 20
 #define S_DEAD 16
 #define S_IFMT 0170000
@@ -420,15 +421,20 @@ static __always_inline void fill_head(struct head *h, struct task_struct *task, 
 	h->flags = OF(own, signal, nr_threads) == 1 ? FLAG_ALONE : 0;
 }
 
+enum { NOT_IN, JOINED, WAS_IN };
+
 /* Makes a process a member of the monitored set. */
 static __always_inline int join_set(struct identity *id)
 {
 	__u8 in = 1;
+	long err = bpf_map_update_elem(&tracked, id, &in, BPF_NOEXIST);
 
-	if (!bpf_map_update_elem(&tracked, id, &in, BPF_ANY) && !bpf_map_update_elem(&numbers, &id->tgid, &id->start, BPF_ANY))
-		return 1;
+	if (err == -EEXIST)
+		return WAS_IN;
+	if (!err && !bpf_map_update_elem(&numbers, &id->tgid, &id->start, BPF_ANY))
+		return JOINED;
 	count_lost(LOST_TRACKED);
-	return 0;
+	return NOT_IN;
 }
 
 /*
@@ -844,8 +850,8 @@ int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 	}
 	if (!root && !is_tracked(parent, OWN))
 		return 0;
-	if (!join_set(&id))
-		return 0;
+	if (join_set(&id) != JOINED)
+		return 0; /* on_follow may have met it: the child is there already */
 	stay();
 	s = get_scratch();
 	if (s) {
@@ -1054,6 +1060,18 @@ int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 	return 0;
 }
 
+/* Tells how a process ended, behind the head of the record. */
+static __always_inline void emit_exit(struct scratch *s, struct task_struct *task, int own)
+{
+	struct task_struct *leader = OF(own, task, group_leader);
+	struct signal_struct *signal = OF(own, task, signal);
+	struct exit *r = (struct exit *)s->buf;
+
+	r->status = OF(own, signal, flags) & SIGNAL_GROUP_EXIT ? OF(own, signal, group_exit_code) : OF(own, leader, exit_code);
+	r->pad = 0;
+	emit_process(sizeof(*r));
+}
+
 /*
  * The last thread of a group to pass here ends the process. 6.16 tells in a
  * second argument; the count of live threads, already taken down, tells on
@@ -1064,20 +1082,15 @@ SEC("raw_tp/sched_process_exit")
 int on_exit(void *ctx)
 {
 	struct task_struct *task = current_task();
-	struct task_struct *leader = OF(OWN, task, group_leader);
 	struct signal_struct *signal = OF(OWN, task, signal);
 	struct scratch *s;
-	struct exit *r;
 
 	if (OF(OWN, signal, live.counter) != 0)
 		return 0;
 	s = begin(task, OWN, KIND_EXIT);
 	if (!s)
 		return 0;
-	r = (struct exit *)s->buf;
-	r->status = OF(OWN, signal, flags) & SIGNAL_GROUP_EXIT ? OF(OWN, signal, group_exit_code) : OF(OWN, leader, exit_code);
-	r->pad = 0;
-	emit_process(sizeof(*r));
+	emit_exit(s, task, OWN);
 	let_go();
 	return 0;
 }

@@ -28,6 +28,7 @@ const (
 	trackerMapTracked         = "tracked"
 	trackerProgOnCgroupAttach = "on_cgroup_attach"
 	trackerProgOnCgroupMkdir  = "on_cgroup_mkdir"
+	trackerProgOnCgroupRmdir  = "on_cgroup_rmdir"
 	trackerProgOnComplete     = "on_complete"
 	trackerProgOnExec         = "on_exec"
 	trackerProgOnExit         = "on_exit"
@@ -104,6 +105,7 @@ type trackerSpecs struct {
 type trackerProgramSpecs struct {
 	OnCgroupAttach *ebpf.ProgramSpec `ebpf:"on_cgroup_attach"`
 	OnCgroupMkdir  *ebpf.ProgramSpec `ebpf:"on_cgroup_mkdir"`
+	OnCgroupRmdir  *ebpf.ProgramSpec `ebpf:"on_cgroup_rmdir"`
 	OnComplete     *ebpf.ProgramSpec `ebpf:"on_complete"`
 	OnExec         *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit         *ebpf.ProgramSpec `ebpf:"on_exit"`
@@ -236,6 +238,7 @@ type trackerVariables struct {
 type trackerPrograms struct {
 	OnCgroupAttach *ebpf.Program `ebpf:"on_cgroup_attach"`
 	OnCgroupMkdir  *ebpf.Program `ebpf:"on_cgroup_mkdir"`
+	OnCgroupRmdir  *ebpf.Program `ebpf:"on_cgroup_rmdir"`
 	OnComplete     *ebpf.Program `ebpf:"on_complete"`
 	OnExec         *ebpf.Program `ebpf:"on_exec"`
 	OnExit         *ebpf.Program `ebpf:"on_exit"`
@@ -253,6 +256,7 @@ func (p *trackerPrograms) Close() error {
 	return _TrackerClose(
 		p.OnCgroupAttach,
 		p.OnCgroupMkdir,
+		p.OnCgroupRmdir,
 		p.OnComplete,
 		p.OnExec,
 		p.OnExit,

@@ -96,7 +96,7 @@ func (f *attachFlags) whom(args []string) (whom fanrec.Whom, notes []string, err
 			default:
 				return err
 			}
-			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{ID: g.ID, Path: g.Path})
+			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{Path: g.Path, ID: func() (uint64, error) { return tree.Number(g.Path) }})
 			notes = append(notes, fmt.Sprintf("attached to %s %s, control group %s", what, name, g.Path))
 			return nil
 		}
@@ -123,7 +123,7 @@ func (f *attachFlags) whom(args []string) (whom fanrec.Whom, notes []string, err
 			if err != nil {
 				return whom, nil, fmt.Errorf("--all: %w", err)
 			}
-			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{ID: g.ID})
+			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{ID: func() (uint64, error) { return g.ID, nil }})
 			notes = append(notes, "attached to every process of the machine")
 		}
 	}
@@ -153,7 +153,11 @@ func (f *attachFlags) run(args []string) error {
 		return err
 	}
 	// From here on a signal ends the recording, not fanrec.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup(1)
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave: a write then fails
 	j := &job{recordFlags: &f.recordFlags, filter: filter, log: log}
@@ -173,26 +177,18 @@ func (f *attachFlags) run(args []string) error {
 	if err := goFirst(); err != nil {
 		log.Debug().Err(err).Msg("the recorder waits for its turn among what it records")
 	}
-	file, to, err := j.openLog(nil)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if err := rec.IgnoreWrites(int(file.Fd())); err != nil {
-		log.Debug().Err(err).Msg("the log's own writes may be recorded")
-	}
 	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()
-	a := &attached{job: j, rec: rec, to: to, gone: make(chan struct{}), broken: make(chan struct{})}
+	a := &attached{job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
 	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...)}
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
 	}
 	if err := a.begin(whom, len(f.unit)+len(f.cgroup) == 0 && !f.all, head); err != nil {
 		rec.Quit()
-		<-served
-		return err
+		return cmp.Or(<-served, err)
 	}
+	defer a.file.Close()
 	if f.duration > 0 {
 		var cancel func()
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
@@ -214,17 +210,21 @@ func (f *attachFlags) run(args []string) error {
 		res.Incomplete = append(res.Incomplete, fmt.Sprintf("the recorder failed: %v", failed))
 	}
 	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}
-	if err := to.End(end); err != nil {
+	if err := a.to.End(end); err != nil {
 		log.Debug().Err(err).Msg("the log was left as it is")
 	}
 	res.Incomplete = end.Incomplete
 	return j.finish(res)
 }
 
+// spoolBytes is how much of the log may wait for who takes it before it is given up.
+const spoolBytes = 16 << 20
+
 // attached is a recording of what ran already.
 type attached struct {
 	*job
 	rec    *fanrec.Recorder
+	file   *logfile.File // nil until there is somebody to write of
 	to     *logfile.Log
 	one    *fanrec.Recording
 	gone   chan struct{} // closed when no process is left
@@ -249,11 +249,19 @@ func (a *attached) begin(whom fanrec.Whom, ends bool, head *output.Header) error
 		}
 		if err := a.one.Attach(whom); err != nil {
 			if errors.Is(err, os.ErrProcessDone) {
-				err = fmt.Errorf("%w; it has ended, or there never was one of that number", err)
+				err = fmt.Errorf("%w; it has ended, or there never was one of that number (that of a thread is none, nor is fanrec's own)", err)
 			}
 			return err
 		}
-		a.to.Begin(head) // what it found comes later
+		if a.file, a.to, err = a.openLog(nil); err != nil {
+			return err
+		}
+		if err := a.rec.IgnoreWrites(int(a.file.Fd())); err != nil {
+			a.log.Debug().Err(err).Msg("the log's own writes may be recorded")
+		}
+		// A reader that stops must keep nobody.
+		a.file.Spool(spoolBytes)
+		a.to.Begin(head) // what was found comes later
 		if ends {
 			a.one.Wait(func(error) { close(a.gone) })
 		}
@@ -266,12 +274,14 @@ func (a *attached) sink() fanrec.Sink {
 	broken := false
 	return fanrec.Sink{
 		Record: func(r *output.Record) {
-			a.count(r)
+			if !r.Attached { // that was not done
+				a.count(r)
+			}
 			if !a.filter.drops(r) {
 				a.to.Write(r)
 			}
 		},
-		Comment: a.to.Comment,
+		Comment: func(text string) { a.to.Comment(text) },
 		Flush: func() {
 			if a.to.Flush(); a.to.Err() != nil && !broken {
 				broken = true

@@ -27,21 +27,29 @@ func (c *counts) add(r *output.Record) {
 	if c.by == nil {
 		c.by = map[string]*row{}
 	}
-	w := c.by[r.Comm]
+	comm := r.Comm
+	w := c.by[comm]
+	if w == nil && len(c.by) >= maxRows { // a process can call itself what it likes
+		comm = "(others)"
+		w = c.by[comm]
+	}
 	if w == nil {
-		w = &row{comm: r.Comm, processes: map[uint32]bool{}}
-		c.by[r.Comm] = w
+		w = &row{comm: comm, processes: map[uint32]bool{}}
+		c.by[comm] = w
 	}
 	w.records[r.Kind]++
 	w.total++
 	w.processes[r.PID] = true
 }
 
+// maxRows is how many names have a row of their own.
+const maxRows = 1000
+
 // counted are the kinds that have a column.
 var counted = []output.Kind{output.Read, output.Write, output.Delete, output.Rename, output.Link, output.Exec, output.Fork}
 
 // print writes the table, the busiest first.
-func (c *counts) print(to io.Writer) {
+func (c *counts) print(to io.Writer) error {
 	rows := slices.SortedFunc(maps.Values(c.by), func(a, b *row) int {
 		return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.comm, b.comm))
 	})
@@ -76,5 +84,5 @@ func (c *counts) print(to io.Writer) {
 		maps.Copy(all, w.processes)
 	}
 	line(sum, len(all))
-	t.Flush()
+	return t.Flush()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os/user"
 	"path"
 	"strconv"
@@ -59,11 +60,8 @@ func (f *filterFlags) compile() (*filter, error) {
 			return nil, fmt.Errorf("--comm %q: a [ without ], or nothing between them", c)
 		}
 	}
-	for _, pid := range f.pid {
-		if out.pid == nil {
-			out.pid = map[uint32]bool{}
-		}
-		out.pid[uint32(pid)] = true
+	if out.pid, err = pids("pid", f.pid); err != nil {
+		return nil, err
 	}
 	for _, name := range f.uid {
 		uid, err := strconv.ParseUint(name, 10, 32)
@@ -81,6 +79,21 @@ func (f *filterFlags) compile() (*filter, error) {
 	}
 	out.some = out.only != nil || out.path != nil || out.exclude != nil || out.comm != nil || out.pid != nil || out.uid != nil
 	return out, nil
+}
+
+// pids returns the numbers that a flag has, nil for none.
+func pids(flag string, numbers []uint) (map[uint32]bool, error) {
+	if len(numbers) == 0 {
+		return nil, nil
+	}
+	set := map[uint32]bool{}
+	for _, n := range numbers {
+		if n > math.MaxInt32 {
+			return nil, fmt.Errorf("--%s %d: no process has such a number", flag, n)
+		}
+		set[uint32(n)] = true
+	}
+	return set, nil
 }
 
 // kinds understands the names of kinds: a letter may be of several. Without a name

@@ -39,7 +39,8 @@ names and numbers of processes, users, times, and the key that a recording was g
 
 A TIME is '10 minutes ago', 'yesterday', 13:05, '2026-11-20 13:05:30', 90s (so long
 ago), or as in RFC 3339. Records of filemon logs have no times of their own: to search
-by time, record with -f jsonl.
+by time, record with -f jsonl. Of a number that several processes had in a log,
+--subtree takes each of them that the number named is forked as.
 
 The exit status is 0 if something was found, 1 if nothing was, and 125 if a log could
 not be read, or is not complete: what is missing is said on standard error.`,
@@ -79,7 +80,21 @@ type search struct {
 	begun      bool
 	counted    *counts // nil: records are printed
 	found      int
-	incomplete bool
+	missing    []string // what could not be read, or is not complete
+}
+
+// apart sees to it that no log is read that is written.
+func apart(logs []string, to string) error {
+	out, err := os.Stat(to)
+	if err != nil || to == "-" || !out.Mode().IsRegular() {
+		return nil
+	}
+	for _, name := range logs {
+		if st, err := os.Stat(name); err == nil && os.SameFile(st, out) {
+			return fmt.Errorf("%s is to be read and to be written; choose another place with -o", name)
+		}
+	}
+	return nil
 }
 
 func (f *searchFlags) run(logs []string) error {
@@ -108,11 +123,14 @@ func (f *searchFlags) run(logs []string) error {
 			s.keys[k] = true
 		}
 	}
-	if len(f.subtree) > 0 {
-		s.roots = map[uint32]bool{}
-		for _, pid := range f.subtree {
-			s.roots[uint32(pid)] = true
-		}
+	if s.roots, err = pids("subtree", f.subtree); err != nil {
+		return err
+	}
+	if _, err := output.NewWriter(f.format, io.Discard); err != nil {
+		return err
+	}
+	if err := apart(logs, f.output); err != nil {
+		return err
 	}
 	j := &job{recordFlags: &recordFlags{format: f.format, output: f.output}}
 	file, to, err := j.openLog(nil)
@@ -125,22 +143,24 @@ func (f *searchFlags) run(logs []string) error {
 		s.counted = &counts{}
 	}
 	for _, name := range logs {
-		if err := s.file(name); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := s.file(name); err != nil { // the others are searched all the same
+			fmt.Fprintf(os.Stderr, "fanrec: %s: %v\n", name, err)
+			s.missing = append(s.missing, fmt.Sprintf("%s: %v", name, err))
 		}
 		if err := to.Err(); err != nil {
 			return fmt.Errorf("write %s: %w", f.output, err)
 		}
 	}
 	if s.counted != nil {
-		s.counted.print(file)
+		err = s.counted.print(file)
 	} else if s.begun {
-		if err := to.End(&output.Trailer{Stop: now.UnixNano()}); err != nil {
-			return fmt.Errorf("write %s: %w", f.output, err)
-		}
+		err = to.End(&output.Trailer{Stop: now.UnixNano(), Incomplete: s.missing})
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", f.output, err)
 	}
 	switch {
-	case s.incomplete:
+	case len(s.missing) > 0:
 		return exitStatus(exitUsage)
 	case s.found == 0:
 		return exitStatus(exitNone)
@@ -201,7 +221,7 @@ func (s *search) file(name string) error {
 	}
 	for _, why := range r.Trailer().Incomplete {
 		fmt.Fprintf(os.Stderr, "fanrec: %s is INCOMPLETE: %s\n", name, why)
-		s.incomplete = true
+		s.missing = append(s.missing, fmt.Sprintf("%s: %s", name, why))
 	}
 	return nil
 }
