@@ -134,7 +134,7 @@ func TestPrivilegedParent(t *testing.T) {
 	for _, client := range []int{12345, 0} {
 		dir := tree(t)
 		do(t, os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600), os.WriteFile(filepath.Join(dir, "mine"), nil, 0o644))
-		got := record(t, socket, client, 12345, FollowOptions{Children: true}, dir, "/bin/cat mine; exec "+env+" /usr/bin/python3 -c 'import os; os.fork() or open(\"secret\")'")
+		got := record(t, socket, client, 12345, FollowOptions{Children: true}, dir, "/bin/cat mine; exec "+env+" /usr/bin/python3 -c 'import os; os.fork() and os.wait() or open(\"secret\")'")
 		_, complete := shape(t, got)
 		if all := client == 0; strings.Contains(got, "secret") != all || strings.Contains(got, "gained privileges") == all {
 			t.Errorf("client %d:\n%s", client, got)
