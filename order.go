@@ -258,7 +258,8 @@ func (j *joiner) collect() {
 		o := op{key: c.Time, tie: noTie, kind: opCall, i: int32(i)}
 		if j.maker(c) {
 			e := &j.now.events[c.event]
-			o.key, o.tie = max(min(c.Time, e.bound), c.prev), e.tie()
+			// Behind the record of its thread before, whatever the queue seems to say.
+			o.key, o.tie = max(min(c.Time, e.bound), min(c.prev+1, c.Time)), e.tie()
 			if c.made {
 				o.tie--
 			}

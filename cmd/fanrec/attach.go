@@ -18,12 +18,14 @@ import (
 	"fanrec/cgroup"
 	"fanrec/output"
 	"fanrec/output/logfile"
+	"fanrec/output/series"
 
 	"github.com/spf13/cobra"
 )
 
 type attachFlags struct {
 	recordFlags
+	rotateFlags
 	unit      []string
 	cgroup    []string
 	container []string
@@ -45,6 +47,12 @@ where they are, and which files they hold; in jsonl these records are "attached"
 the other formats they are between two lines "# attached". Then comes all that
 is done, with nothing between the two left out.
 
+With --rotate it writes one file after the other, for as long as wanted: FILE is
+the one that is written; the earlier ones have the time at which they began behind
+that name, and are compressed (zstd). Each is a whole log. A disk that is full or slow
+keeps nobody: what does not fit into --spool is dropped, the file says so at its
+end, and the next one is complete again. SIGHUP begins another file.
+
 Without -o it prints text for people. SIGINT, SIGTERM and --duration end the
 recording; that of PIDs and of a container also ends with the last process. Nobody
 who is recorded notices.
@@ -65,6 +73,7 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 	fl.BoolVar(&f.all, "all", false, "attach to every process of the machine")
 	fl.DurationVar(&f.duration, "duration", 0, "end after `TIME`, as 90s or 2h")
 	f.addLog(fl, "-", "text")
+	f.rotateFlags.add(fl)
 	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
 	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
 	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
@@ -145,6 +154,15 @@ func (f *attachFlags) run(args []string) error {
 	if _, err := output.NewWriter(f.format, io.Discard); err != nil {
 		return err
 	}
+	var pieces *series.Options
+	if f.wanted() {
+		o, err := f.rotateFlags.options(f.output, f.format)
+		if err != nil {
+			return err
+		}
+		o.Log = func(err error) { log.Warn().Err(err).Msg("tried again until it succeeds") }
+		pieces = &o
+	}
 	whom, notes, err := f.whom(args)
 	if err != nil {
 		return err
@@ -154,7 +172,7 @@ func (f *attachFlags) run(args []string) error {
 	}
 	// From here on a signal ends the recording, not fanrec.
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup(1)
+	if pieces == nil && !signal.Ignored(syscall.SIGHUP) { // as under nohup(1)
 		ends = append(ends, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
@@ -179,7 +197,7 @@ func (f *attachFlags) run(args []string) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()
-	a := &attached{job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
+	a := &attached{pieces: pieces, job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
 	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...)}
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
@@ -188,7 +206,12 @@ func (f *attachFlags) run(args []string) error {
 		rec.Quit()
 		return cmp.Or(<-served, err)
 	}
-	defer a.file.Close()
+	if a.file != nil {
+		defer a.file.Close()
+	}
+	if a.series != nil {
+		a.reopenOn(syscall.SIGHUP)
+	}
 	if f.duration > 0 {
 		var cancel func()
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
@@ -217,6 +240,15 @@ func (f *attachFlags) run(args []string) error {
 	return j.finish(res)
 }
 
+// recordLog is what a recording is written to.
+type recordLog interface {
+	Write(*output.Record)
+	Comment(string)
+	Flush()
+	Err() error // it cannot be written, for good if there is one file only
+	End(*output.Trailer) error
+}
+
 // spoolBytes is how much of the log may wait for who takes it before it is given up.
 const spoolBytes = 16 << 20
 
@@ -224,8 +256,11 @@ const spoolBytes = 16 << 20
 type attached struct {
 	*job
 	rec    *fanrec.Recorder
-	file   *logfile.File // nil until there is somebody to write of
-	to     *logfile.Log
+	pieces *series.Options // nil: one file
+	// From when on there is somebody to write of:
+	file   *logfile.File  // nil if there are several
+	series *series.Series // nil if there is one
+	to     recordLog
 	one    *fanrec.Recording
 	gone   chan struct{} // closed when no process is left
 	broken chan struct{} // closed when the log cannot be written any more
@@ -253,20 +288,46 @@ func (a *attached) begin(whom fanrec.Whom, ends bool, head *output.Header) error
 			}
 			return err
 		}
-		if a.file, a.to, err = a.openLog(nil); err != nil {
+		if err := a.open(head); err != nil { // what was found comes later
 			return err
 		}
-		if err := a.rec.IgnoreWrites(int(a.file.Fd())); err != nil {
-			a.log.Debug().Err(err).Msg("the log's own writes may be recorded")
-		}
-		// A reader that stops must keep nobody.
-		a.file.Spool(spoolBytes)
-		a.to.Begin(head) // what was found comes later
 		if ends {
 			a.one.Wait(func(error) { close(a.gone) })
 		}
 		return nil
 	})
+}
+
+// open opens the log, or the first of several.
+func (a *attached) open(head *output.Header) error {
+	var err error
+	if a.pieces != nil {
+		if a.series, err = series.Open(*a.pieces, head); err != nil {
+			return err
+		}
+		a.to = a.series
+		return nil
+	}
+	var one *logfile.Log
+	if a.file, one, err = a.openLog(nil); err != nil {
+		return err
+	}
+	// A reader that stops must keep nobody.
+	a.file.Spool(spoolBytes)
+	one.Begin(head)
+	a.to = one
+	return nil
+}
+
+// reopenOn begins another file with each signal.
+func (a *attached) reopenOn(sig os.Signal) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, sig)
+	go func() {
+		for range ch {
+			a.rec.Do(a.series.Reopen)
+		}
+	}()
 }
 
 // sink writes what is recorded.
@@ -283,7 +344,7 @@ func (a *attached) sink() fanrec.Sink {
 		},
 		Comment: func(text string) { a.to.Comment(text) },
 		Flush: func() {
-			if a.to.Flush(); a.to.Err() != nil && !broken {
+			if a.to.Flush(); a.series == nil && a.to.Err() != nil && !broken {
 				broken = true
 				close(a.broken)
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"fanrec/output"
+	"fanrec/output/series"
 
 	"github.com/spf13/cobra"
 )
@@ -52,7 +53,12 @@ func convertTo(name, format string, in io.Reader) error {
 	if _, err := output.NewWriter(format, io.Discard); err != nil {
 		return err
 	}
-	r, err := output.NewReader(in)
+	plain, err := series.Reader(in)
+	if err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	defer plain.Close()
+	r, err := output.NewReader(plain)
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"fanrec/output"
 	"fanrec/output/logfile"
+	"fanrec/output/series"
 
 	"github.com/spf13/cobra"
 )
@@ -36,6 +37,7 @@ func newSearch() *cobra.Command {
 		Long: `fanrec search reads logs, - for standard input, one after the other as they are
 named, and prints the records that match everything that is asked for: kinds, paths,
 names and numbers of processes, users, times, and the key that a recording was given.
+Of a log that was rotated the earlier files are read first, compressed or not.
 
 A TIME is '10 minutes ago', 'yesterday', 13:05, '2026-11-20 13:05:30', 90s (so long
 ago), or as in RFC 3339. Records of filemon logs have no times of their own: to search
@@ -83,13 +85,29 @@ type search struct {
 	missing    []string // what could not be read, or is not complete
 }
 
+// whole returns logs with the earlier files of each in front of it, each once.
+func whole(logs []string) []string {
+	var all []string
+	known := map[string]bool{}
+	for _, name := range logs {
+		earlier, _ := series.Earlier(name) // that there is no directory is said of the log
+		for _, n := range append(earlier, name) {
+			if !known[n] {
+				known[n] = true
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
 // apart sees to it that no log is read that is written.
 func apart(logs []string, to string) error {
 	out, err := os.Stat(to)
 	if err != nil || to == "-" || !out.Mode().IsRegular() {
 		return nil
 	}
-	for _, name := range logs {
+	for _, name := range whole(logs) {
 		if st, err := os.Stat(name); err == nil && os.SameFile(st, out) {
 			return fmt.Errorf("%s is to be read and to be written; choose another place with -o", name)
 		}
@@ -142,7 +160,7 @@ func (f *searchFlags) run(logs []string) error {
 	if f.counts {
 		s.counted = &counts{}
 	}
-	for _, name := range logs {
+	for _, name := range whole(logs) {
 		if err := s.file(name); err != nil { // the others are searched all the same
 			fmt.Fprintf(os.Stderr, "fanrec: %s: %v\n", name, err)
 			s.missing = append(s.missing, fmt.Sprintf("%s: %v", name, err))
@@ -176,8 +194,16 @@ func (s *search) file(name string) error {
 			return errors.Unwrap(err)
 		}
 		defer in.Close()
+		if st, err := in.Stat(); err == nil && s.start != 0 && st.Mode().IsRegular() && st.ModTime().UnixNano() < s.start {
+			return nil // all of it is older
+		}
 	}
-	r, err := output.NewReader(bufio.NewReaderSize(in, 256<<10))
+	plain, err := series.Reader(bufio.NewReaderSize(in, 256<<10))
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	r, err := output.NewReader(plain)
 	if err != nil {
 		return err
 	}

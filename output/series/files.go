@@ -1,0 +1,269 @@
+package series
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"fanrec/output"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// stamp is when an earlier file began, in its name: they sort by it.
+const stamp = "20060102T150405.000000000Z"
+
+// compressed is the end of the name of a file that is.
+const compressed = ".zst"
+
+// part is the end of the name of a file that is not yet compressed whole.
+const part = ".part"
+
+var stamped = regexp.MustCompile(`^\.\d{8}T\d{6}\.\d{9}Z(\.zst)?$`)
+
+// files are the files of a series on the disk. Its methods are for one goroutine.
+type files struct {
+	o      Options
+	header func(to io.Writer, at time.Time, notes []string) output.Writer
+
+	f       *os.File // the one that is written, nil if there is none
+	began   time.Time
+	checked time.Time // when it was looked whether that is still there
+
+	tidying sync.Mutex
+	tidied  sync.WaitGroup
+}
+
+// setAside makes an earlier file of one that is there. It returns its new name and
+// when it was last written to.
+func (f *files) setAside() (name string, until time.Time, err error) {
+	st, err := os.Stat(f.o.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", until, nil
+	case err != nil:
+		return "", until, fmt.Errorf("write the log: %w", err)
+	case !st.Mode().IsRegular():
+		return "", until, fmt.Errorf("write the log %s: it is no regular file, and cannot be rotated", f.o.Name)
+	case st.Size() == 0:
+		return "", until, os.Remove(f.o.Name)
+	}
+	name, err = f.putAside(st.ModTime())
+	return filepath.Base(name), st.ModTime(), err
+}
+
+// putAside renames the file that is written to one of a time.
+func (f *files) putAside(at time.Time) (string, error) {
+	for ; ; at = at.Add(1) {
+		name := f.o.Name + "." + at.UTC().Format(stamp)
+		if exists(name) || exists(name+compressed) {
+			continue
+		}
+		if err := os.Rename(f.o.Name, name); err != nil {
+			return "", fmt.Errorf("rotate the log: %w", err)
+		}
+		return name, nil
+	}
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
+// open makes the file that is written.
+func (f *files) open() error {
+	if _, _, err := f.setAside(); err != nil {
+		return err
+	}
+	to, err := os.OpenFile(f.o.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o666)
+	if err != nil {
+		return fmt.Errorf("write the log: %w", err)
+	}
+	f.f, f.began, f.checked = to, f.o.now(), f.o.now()
+	f.tidy()
+	return nil
+}
+
+// checkEvery is how often it is looked whether the file is still there.
+const checkEvery = time.Second
+
+// write writes to the file, or to another one if that was removed.
+func (f *files) write(b []byte) (int, error) {
+	if now := f.o.now(); f.f != nil && now.Sub(f.checked) >= checkEvery {
+		f.checked = now
+		var st syscall.Stat_t
+		if err := syscall.Fstat(int(f.f.Fd()), &st); err == nil && st.Nlink == 0 {
+			f.f.Close()
+			f.f = nil
+		}
+	}
+	if f.f == nil {
+		if err := os.MkdirAll(filepath.Dir(f.o.Name), 0o777); err != nil {
+			return 0, fmt.Errorf("write the log: %w", err)
+		}
+		if err := f.open(); err != nil {
+			return 0, err
+		}
+		var head bytes.Buffer
+		f.header(&head, f.o.now(), []string{"the file before this one was removed with all that was in it"}).Flush()
+		if _, err := f.f.Write(head.Bytes()); err != nil {
+			return 0, fmt.Errorf("write the log: %w", err)
+		}
+	}
+	n, err := f.f.Write(b)
+	if err != nil {
+		err = fmt.Errorf("write the log: %w", err)
+	}
+	return n, err
+}
+
+// turn ends the file and begins the next one. It may be called again if it fails.
+func (f *files) turn() error {
+	if f.f != nil {
+		var closed error
+		mine, _ := f.f.Stat()
+		now, err := os.Stat(f.o.Name)
+		if err == nil && mine != nil && os.SameFile(mine, now) { // else it was moved away
+			if _, err := f.putAside(f.began); err != nil {
+				return err
+			}
+		}
+		closed = f.f.Close() // some filesystems tell only now that something is not written
+		f.f = nil
+		if closed != nil {
+			return fmt.Errorf("write the log: %w", closed)
+		}
+	}
+	return f.open()
+}
+
+// close ends the last file, and waits until the earlier ones are compressed.
+func (f *files) close() error {
+	var err error
+	if f.f != nil {
+		if err = f.f.Close(); err != nil {
+			err = fmt.Errorf("write the log: %w", err)
+		}
+	}
+	f.tidied.Wait()
+	return err
+}
+
+// tidy compresses earlier files and removes those that are too many or too old,
+// while the next one is written.
+func (f *files) tidy() {
+	f.tidied.Go(func() {
+		f.tidying.Lock()
+		defer f.tidying.Unlock()
+		if err := f.doTidy(); err != nil {
+			f.o.Log(fmt.Errorf("tidy up earlier logs: %w", err))
+		}
+	})
+}
+
+func (f *files) doTidy() error {
+	names, err := Earlier(f.o.Name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i, name := range names {
+		st, err := os.Stat(name)
+		if err != nil {
+			continue // somebody else has removed it
+		}
+		if f.o.Keep > 0 && i < len(names)-f.o.Keep || f.o.Age > 0 && f.o.now().Sub(st.ModTime()) > f.o.Age {
+			errs = append(errs, os.Remove(name))
+		} else if !strings.HasSuffix(name, compressed) {
+			errs = append(errs, compress(name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Earlier returns the earlier files of a series, the oldest first.
+func Earlier(name string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Dir(name)) // sorted
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if end, ok := strings.CutPrefix(e.Name(), filepath.Base(name)); ok && stamped.MatchString(end) {
+			names = append(names, filepath.Join(filepath.Dir(name), e.Name()))
+		}
+	}
+	return names, nil
+}
+
+// compress replaces a file by a compressed one, of the same time.
+func compress(name string) (err error) {
+	from, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	st, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	to, err := os.OpenFile(name+compressed+part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, st.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(to.Name())
+		}
+	}()
+	// One thread and a small window: the machine is others'.
+	w, err := zstd.NewWriter(to, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+	if err == nil {
+		_, err = io.Copy(w, from)
+		err = cmp.Or(err, w.Close(), to.Sync())
+	}
+	if err = cmp.Or(err, to.Close()); err != nil {
+		return err
+	}
+	err = cmp.Or(os.Chtimes(to.Name(), st.ModTime(), st.ModTime()), os.Rename(to.Name(), name+compressed))
+	if err != nil {
+		return err
+	}
+	return os.Remove(name)
+}
+
+// magic begins a file that is compressed.
+var magic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// maxWindow is how much memory a compressed file may ask for.
+const maxWindow = 64 << 20
+
+// Reader reads a file of a series, whether it is compressed or not. Close ends it; it
+// does not close what it reads from.
+func Reader(from io.Reader) (io.ReadCloser, error) {
+	var first [4]byte
+	n, err := io.ReadFull(from, first[:])
+	whole := io.MultiReader(bytes.NewReader(first[:n]), from)
+	switch {
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return nil, err
+	case !bytes.Equal(first[:n], magic):
+		return io.NopCloser(whole), nil
+	}
+	r, err := zstd.NewReader(whole, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, err
+	}
+	return r.IOReadCloser(), nil
+}
