@@ -20,6 +20,11 @@ func (rec *Recording) result(own *faults) *Result {
 	all := &r.join.faults
 	add(int(lost.Processes-rec.before.Processes), "%d process records were lost: the ring was full")
 	add(int(lost.Calls-rec.before.Calls), "%d call records were lost: the ring was full")
+	missed, err := r.tracker.Missed()
+	if err != nil {
+		res.Incomplete = append(res.Incomplete, err.Error())
+	}
+	add(int(missed-rec.missedBefore), "%d times the tracker was preempted where the kernel (7.0 and later) then does not run it for another process: a record may be missing")
 	add(int(lost.Untracked-rec.before.Untracked), "%d processes could not be followed: the table was full")
 	add(all.Overflow-rec.overflow, "%d times fanotify events were lost: the queue was full")
 	add(own.NoHandle, "%d events came without a file handle")

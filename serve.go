@@ -279,6 +279,7 @@ type Recording struct {
 	missing []string
 	// What was lost before it began.
 	before              ebpf.Lost
+	missedBefore        uint64 // Tracker.Missed
 	overflow, malformed int
 	missed              int    // of Recorder.missing
 	found               *found // by Attach, until it is handed out
@@ -308,6 +309,7 @@ func (r *Recorder) Open(to Sink, trusted bool) (*Recording, error) {
 	}
 	rec := &Recording{r: r, id: r.numbers, out: to.Record, comment: to.Comment, flush: to.Flush, began: time.Now()}
 	rec.before, _ = r.tracker.Lost() // else its end says the error
+	rec.missedBefore, _ = r.tracker.Missed()
 	rec.missed = len(r.missing)
 	rec.overflow, rec.malformed = r.join.faults.Overflow, r.join.faults.Malformed
 	r.recordings[rec.id] = rec

@@ -557,6 +557,21 @@ func (t *Tracker) Lost() (Lost, error) {
 	return Lost{Processes: n[0], Calls: n[1], Untracked: n[2]}, nil
 }
 
+// Missed returns how often the kernel did not run a program of the tracker because
+// another process was in the midst of it on that processor. It never is where programs
+// of tracepoints are not preempted, until Linux 6.19. Who was it that nothing is told
+// of is not known: it may have been nobody of the monitored set.
+func (t *Tracker) Missed() (n uint64, err error) {
+	for name, p := range t.programs {
+		stats, err := p.Stats()
+		if err != nil {
+			return 0, fmt.Errorf("ask what %s missed: %w", name, err)
+		}
+		n += stats.RecursionMisses // 0 before 5.12
+	}
+	return n, nil
+}
+
 // Close detaches and frees everything.
 func (t *Tracker) Close() error {
 	var errs []error

@@ -198,6 +198,10 @@ func judge(t *testing.T, list string, s section) string {
 			return known.why
 		}
 	}
+	if name[2] == "sid" && strings.Contains(s.text, "the tracker was preempted") {
+		// Linux 7.0 and later: docs/todo.md. That it says so is what is wanted until then.
+		return "may be incomplete, and says so"
+	}
 	t.Errorf("%s\n%s", s.how, s.text)
 	return "failed"
 }
