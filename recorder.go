@@ -152,6 +152,9 @@ func New(opts Options) (*Recorder, error) {
 	if err = cmp.Or(err, l.err); err == nil {
 		err = r.tellAll()
 	}
+	if err == nil && opts.Attach && !r.tracker.Mapped() {
+		r.note("what processes have in memory only is not told as attached: Linux 5.12 would")
+	}
 	if err != nil {
 		r.Close()
 		return nil, err

@@ -23,6 +23,9 @@ type Group struct {
 // ErrNone is wrapped when nothing of that name is there.
 var ErrNone = errors.New("no such cgroup")
 
+// ErrNotMounted is returned where the unified hierarchy is mounted nowhere.
+var ErrNotMounted = errors.New("the unified hierarchy of cgroups is mounted nowhere; mount -t cgroup2 none DIR does it")
+
 // A Tree is the hierarchy as it is mounted somewhere.
 type Tree struct {
 	mount string
@@ -36,7 +39,7 @@ func Mounted() (*Tree, error) {
 		return nil, fmt.Errorf("look where cgroups are mounted: %w", err)
 	}
 	if len(mounts) == 0 {
-		return nil, errors.New("the unified hierarchy of cgroups is mounted nowhere; mount -t cgroup2 none DIR does it")
+		return nil, ErrNotMounted
 	}
 	best := mounts[0]
 	for _, m := range mounts[1:] {
@@ -45,6 +48,11 @@ func Mounted() (*Tree, error) {
 		}
 	}
 	return &Tree{best.Mountpoint, best.Root}, nil
+}
+
+// Dir returns where a path of the hierarchy is in the file system.
+func (t *Tree) Dir(p string) string {
+	return filepath.Join(t.mount, strings.TrimPrefix(p, strings.TrimSuffix(t.root, "/")))
 }
 
 // All returns the root of the hierarchy, in which every process is.
@@ -58,12 +66,11 @@ func (t *Tree) All() (Group, error) {
 // at returns the group of a path in the hierarchy.
 func (t *Tree) at(p string) (Group, error) {
 	g := Group{Path: p}
-	below, ok := strings.CutPrefix(p, strings.TrimSuffix(t.root, "/"))
-	if !ok {
+	if !strings.HasPrefix(p, strings.TrimSuffix(t.root, "/")) {
 		return g, fmt.Errorf("%s: %w here: only what is below %s is mounted", p, ErrNone, t.root)
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(t.mount, below), &st); err != nil {
+	if err := unix.Stat(t.Dir(p), &st); err != nil {
 		if errors.Is(err, unix.ENOENT) {
 			return g, fmt.Errorf("%s: %w", p, ErrNone)
 		}

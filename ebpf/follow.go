@@ -67,9 +67,6 @@ func newFollower(spec *ebpf.CollectionSpec, programs map[string]*ebpf.ProgramSpe
 			continue
 		}
 		iter, err := loadIterator(spec, name, prog, opts)
-		if err != nil && name == trackerProgOnMapped {
-			continue // 5.12; what is mapped and not held otherwise is then not told
-		}
 		if err != nil {
 			return nil, errors.Join(err, f.close())
 		}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"fanrec/cgroup"
+
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -262,7 +264,7 @@ func TestHeld(t *testing.T) {
 		t.Errorf("held (-want +got):\n%s", diff)
 	}
 	if !w.Mapped() {
-		t.Skip("nothing is told of what is mapped: Linux 5.12")
+		t.Skip("this kernel has no program that is run over mappings: Linux 5.12")
 	}
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", cmd.Process.Pid))
 	do(t, err)
@@ -277,26 +279,16 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// cgroupRoot returns where the unified hierarchy of cgroups is mounted.
-func cgroupRoot(t *testing.T) string {
-	t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	do(t, err)
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); f[2] == "cgroup2" {
-			return f[1]
-		}
-	}
-	t.Skip("no cgroup2 is mounted")
-	return ""
-}
-
 // TestFollowCgroup follows who is in a cgroup, who is made in it and who is moved
 // there, also when it was removed and made again.
 func TestFollowCgroup(t *testing.T) {
-	root := cgroupRoot(t)
+	tree, err := cgroup.Mounted()
+	if errors.Is(err, cgroup.ErrNotMounted) {
+		t.Skip(err)
+	}
+	do(t, err)
 	name := fmt.Sprintf("/fanrec-test-%d", os.Getpid())
-	dir := root + name
+	dir := tree.Dir(name)
 	do(t, os.Mkdir(dir, 0o755), os.Mkdir(dir+"/below", 0o755))
 	t.Cleanup(func() { os.Remove(dir + "/below"); os.Remove(dir) })
 	move := func(pid int, to string) {

@@ -2,6 +2,7 @@ package ebpf
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,8 +18,11 @@ const generatedBy = "Debian clang version 14.0.6"
 // source beside them.
 func TestGenerated(t *testing.T) {
 	clang, err := exec.LookPath("clang")
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	version, err := exec.Command(clang, "--version").Output()
 	if err != nil {

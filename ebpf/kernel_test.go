@@ -110,8 +110,11 @@ func compile(t *testing.T, source string, args ...string) string {
 		return filepath.Join(dir, bin)
 	}
 	cc, err := exec.LookPath("cc")
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("", "ebpf")
 	if err != nil {

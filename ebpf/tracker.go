@@ -247,6 +247,9 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 		return err
 	}
 	iterators := takeIterators(spec)
+	if types.number(mappingsName) == 0 {
+		delete(iterators, trackerProgOnMapped)
+	}
 	coll, err := loadHalves(spec, opts)
 	if err != nil && t.without == nil {
 		if t.without = lacking(); len(t.without) > 0 {

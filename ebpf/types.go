@@ -25,13 +25,16 @@ type kernelTypes struct {
 // castName is the function that gives a pointer a type.
 var castName = typeName{kindFunc, "bpf_rdonly_cast"}
 
+// mappingsName is what stands for a program that is run over all mappings: since 5.12.
+var mappingsName = typeName{kindFunc, "bpf_iter_task_vma"}
+
 // The functions that keep a program from being preempted, and one that came with
 // the kernel (6.15) whose verifier lets global functions be called in between.
 var stayNames = []typeName{{kindFunc, "bpf_preempt_disable"}, {kindFunc, "bpf_preempt_enable"}, {kindFunc, "bpf_res_spin_lock"}}
 
 // wantedTypes are the structures of the tracker's object, and what it attaches to.
 func wantedTypes(spec *btf.Spec) ([]typeName, error) {
-	wanted := append([]typeName{castName}, stayNames...)
+	wanted := append([]typeName{castName, mappingsName}, stayNames...)
 	for _, name := range ringTracepoints {
 		wanted = append(wanted, tracepointType(name))
 	}

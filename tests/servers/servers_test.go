@@ -55,8 +55,10 @@ func need(t *testing.T, programs ...string) {
 		t.Skip("recording needs root")
 	}
 	for _, p := range append(programs, "strace", "lsof") {
-		if _, err := exec.LookPath(p); err != nil {
+		if _, err := exec.LookPath(p); errors.Is(err, exec.ErrNotFound) {
 			t.Skip(err)
+		} else if err != nil {
+			t.Fatal(err)
 		}
 	}
 }
