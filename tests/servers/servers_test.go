@@ -11,7 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"fanrec/output"
+	"fanrec/tests/oracle"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -137,8 +138,8 @@ func watched(t *testing.T, pid int, load func()) *seen {
 		return bytes.Contains(b, []byte(`"attached":true`))
 	})
 	after := lsof(t, pid)
-	args := []string{"-f", "-ttt", "-y", "-qq", "-s", "4096", "-o", trace, "-e",
-		"trace=?open,openat,?openat2,?creat,?unlink,unlinkat,?rename,?renameat,renameat2,?mkdir,mkdirat,?rmdir,?link,linkat,?symlink,symlinkat"}
+	args := append(slices.Clone(oracle.AttachArgs), "-o", trace, "-e",
+		"trace=?open,openat,?openat2,?creat,?unlink,unlinkat,?rename,?renameat,renameat2,?mkdir,mkdirat,?rmdir,?link,linkat,?symlink,symlinkat")
 	for _, p := range append(children(pid), strconv.Itoa(pid)) { // fanrec finds those by itself
 		args = append(args, "-p", p)
 	}
@@ -269,9 +270,10 @@ type deed struct {
 // what both saw from one time to another, at which the server did nothing.
 func compareTrace(t *testing.T, trace string, s *seen, from, to time.Time) {
 	t.Helper()
-	b, err := os.ReadFile(trace)
+	f, err := os.Open(trace)
 	do(t, err)
-	want := straced(t, string(b), from, to)
+	defer f.Close()
+	want := straced(t, f, from, to)
 	got := map[deed]int{}
 	for i := range s.records {
 		r := &s.records[i]
@@ -315,63 +317,35 @@ func twin(r, w *output.Record) bool {
 	return w.Kind == output.Write && w.Op == r.Op && w.PID == r.PID && w.Time == r.Time && bytes.Equal(w.Path, r.Path)
 }
 
-// succeeded is a line of strace: call, arguments, result.
-var succeeded = regexp.MustCompile(`^(\w+)\((.*)\) += (\d.*)$`)
-
-// straced returns what strace -f -y saw done, and by whom.
-func straced(t *testing.T, trace string, from, to time.Time) (deeds map[deed]int) {
+// straced returns what strace saw done in a time, and by whom.
+func straced(t *testing.T, trace io.Reader, from, to time.Time) map[deed]int {
 	t.Helper()
-	deeds = map[deed]int{}
-	unfinished := map[uint32]string{}
-	for line := range strings.Lines(trace) {
-		number, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-		pid, err := strconv.ParseUint(number, 10, 32)
-		do(t, err)
-		p := uint32(pid)
-		at, rest, _ := strings.Cut(strings.TrimSpace(rest), " ")
-		seconds, err := strconv.ParseFloat(at, 64)
-		do(t, err)
-		if ns := int64(seconds * 1e9); ns < from.UnixNano() || ns > to.UnixNano() {
+	calls, err := oracle.ReadCalls(trace, workdir)
+	do(t, err)
+	deeds := map[deed]int{}
+	for _, c := range calls {
+		if c.At.Before(from) || c.At.After(to) {
 			continue
 		}
-		if begin, ok := strings.CutSuffix(rest, "<unfinished ...>"); ok {
-			unfinished[p] = begin
-			continue
-		}
-		if strings.HasPrefix(rest, "<... ") {
-			_, end, _ := strings.Cut(rest, " resumed>")
-			rest = unfinished[p] + end
-		}
-		m := succeeded.FindStringSubmatch(rest)
-		if m == nil {
-			continue // a signal, an end, a failure
-		}
-		call, args, result := m[1], m[2], m[3]
-		names := paths(args)
-		switch call {
+		d := deed{pid: uint32(c.Thread), what: strings.TrimSuffix(c.Name, "at")}
+		switch c.Name {
 		case "open", "openat", "openat2", "creat":
-			_, path, _ := strings.Cut(result, "<")
-			path = strings.TrimSuffix(strings.TrimSuffix(path, ">"), "(deleted)")
-			path, _, _ = strings.Cut(path, ">") // a device says more
-			path, _, _ = strings.Cut(path, "<")
-			deeds[deed{p, "open", path}]++
-		case "unlink", "rmdir", "mkdir":
-			deeds[deed{p, call, names[0]}]++
-		case "mkdirat":
-			deeds[deed{p, "mkdir", names[0]}]++
+			d.what, d.path = "open", c.Opened
 		case "unlinkat":
-			what := "unlink"
-			if strings.Contains(args, "AT_REMOVEDIR") {
-				what = "rmdir"
+			if strings.Contains(c.Flags, "AT_REMOVEDIR") {
+				d.what = "rmdir"
 			}
-			deeds[deed{p, what, names[0]}]++
+			d.path = c.Paths[0]
+		case "unlink", "rmdir", "mkdir", "mkdirat":
+			d.path = c.Paths[0]
 		case "rename", "renameat", "renameat2":
-			deeds[deed{p, "rename", names[0] + " " + names[1]}]++
+			d.what, d.path = "rename", c.Paths[0]+" "+c.Paths[1]
 		case "link", "linkat", "symlink", "symlinkat":
-			deeds[deed{p, "link", names[len(names)-1]}]++
+			d.what, d.path = "link", c.Paths[len(c.Paths)-1]
 		default:
-			t.Fatalf("strace: %s", line)
+			t.Fatalf("strace: %+v", c)
 		}
+		deeds[d]++
 	}
 	return deeds
 }
@@ -379,30 +353,3 @@ func straced(t *testing.T, trace string, from, to time.Time) (deeds map[deed]int
 // workdir is the working directory of the server that is watched: strace shows it only
 // in calls that have AT_FDCWD.
 var workdir string
-
-// paths returns the paths of arguments: texts, absolute by the descriptor before or
-// by the working directory.
-func paths(args string) []string {
-	var out []string
-	base := workdir
-	for args != "" {
-		switch {
-		case strings.HasPrefix(args, `"`):
-			end := strings.Index(args[1:], `"`) + 1
-			p := args[1:end]
-			if !strings.HasPrefix(p, "/") {
-				p = filepath.Join(base, p)
-			}
-			out = append(out, filepath.Clean(p))
-			base = workdir
-			args = args[end+1:]
-		case args[0] == '<':
-			end := strings.IndexByte(args, '>')
-			base = args[1:end]
-			args = args[end+1:]
-		default:
-			args = args[1:]
-		}
-	}
-	return out
-}
