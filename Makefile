@@ -1,4 +1,4 @@
-# make            build bin/fanrec
+# make            build bin/fanrec, and bin/fanrec-otlp, which sends records to a collector
 # make test       everything that CI runs; installs what it needs (Debian, Ubuntu)
 # make bmake      build bin/bmake-fantrace, bmake that records by the service
 # make bench      what a recording costs, beside others
@@ -26,10 +26,10 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
 .PHONY: all test deps bmake lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-makes soak-oracle soak-fuzz generate install clean FORCE
 
-all: bin/fanrec
+all: bin/fanrec bin/fanrec-otlp
 
-bin/fanrec: FORCE
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/fanrec
+bin/fanrec bin/fanrec-otlp: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/$(@F)
 
 test: deps bin/fanrec bmake workloads kernels lint unit race e2e
 
@@ -133,8 +133,9 @@ generate:
 	$(call install,clang llvm libbpf-dev)
 	$(GO) generate ./ebpf
 
-install: bin/fanrec
+install: bin/fanrec bin/fanrec-otlp
 	install -D -m 755 bin/fanrec $(DESTDIR)$(PREFIX)/bin/fanrec
+	install -D -m 755 bin/fanrec-otlp $(DESTDIR)$(PREFIX)/bin/fanrec-otlp
 	install -D -m 644 contrib/include/filemon.h $(DESTDIR)$(PREFIX)/include/filemon.h
 	install -D -m 644 contrib/include/dev/filemon/filemon.h $(DESTDIR)$(PREFIX)/include/dev/filemon/filemon.h
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system

@@ -23,6 +23,7 @@ type JSONLReader struct {
 	header  Header
 	trailer Trailer
 	ended   bool
+	stream  bool // Next may be called
 	object  jsonObject
 }
 
@@ -61,24 +62,55 @@ type jsonObject struct {
 // NewJSONLReader reads the header.
 func NewJSONLReader(r io.Reader) (*JSONLReader, error) {
 	j := &JSONLReader{in: bufio.NewReaderSize(r, 64<<10)}
+	if err := j.begin(); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// NewJSONLStream reads the first header of what may be several recordings, one behind
+// the other. Read returns io.EOF at the end of each, without waiting for what follows;
+// then Next reads the next header.
+func NewJSONLStream(r io.Reader) (*JSONLReader, error) {
+	j, err := NewJSONLReader(r)
+	if err == nil {
+		j.stream = true
+	}
+	return j, err
+}
+
+// Next reads the header of the next recording. It returns io.EOF if there is none.
+func (j *JSONLReader) Next() error {
+	if j.err != io.EOF {
+		return j.err
+	}
+	if _, err := j.in.Peek(1); err != nil {
+		return err
+	}
+	j.trailer, j.ended = Trailer{}, false
+	j.err = j.begin()
+	return j.err
+}
+
+func (j *JSONLReader) begin() error {
 	found, err := j.next()
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !found || j.object.Kind != "header" || j.object.Version != 1:
-		return nil, j.malformed(errors.New(`not a line {"kind":"header","version":1`))
+		return j.malformed(errors.New(`not a line {"kind":"header","version":1`))
 	}
 	o := &j.object
 	command, err := list(o.Command, o.CommandRaw)
 	if err != nil {
-		return nil, j.malformed(err)
+		return j.malformed(err)
 	}
 	at, err := timeOf(o.Time)
 	if err != nil {
-		return nil, j.malformed(err)
+		return j.malformed(err)
 	}
 	j.header = Header{Target: o.PID, Start: at, Command: command, Key: o.Key, Notes: o.Notes}
-	return j, nil
+	return nil
 }
 
 // Header returns how the recording begins.
@@ -119,6 +151,9 @@ func (j *JSONLReader) read(r *Record) error {
 		j.ended = true
 		if err := j.end(); err != nil {
 			return j.malformed(err)
+		}
+		if j.stream {
+			return io.EOF
 		}
 		return j.read(r)
 	}

@@ -115,25 +115,36 @@ func (t *Text) Write(r *Record) error {
 		from += len(usual)
 	}
 	t.pad(from, textWhat)
-	switch r.Kind {
-	case Fork:
-		t.line = strconv.AppendUint(t.line, uint64(r.Child), 10)
-	case Exit:
-		if r.Signal != 0 {
-			t.line = append(append(t.line, "killed by "...), signalName(r.Signal)...)
-		} else {
-			t.line = strconv.AppendInt(t.line, int64(r.Code), 10)
-		}
-	case Rename, Link:
-		t.line = appendPrintable(t.line, r.Path)
-		t.line = append(t.line, " -> "...)
-		t.line = appendPrintable(t.line, r.Target)
-	default:
-		t.line = appendPrintable(t.line, r.Path)
-	}
+	t.line = appendObject(t.line, r)
 	t.line = append(t.line, '\n')
 	_, err := t.w.Write(t.line)
 	return err
+}
+
+// appendObject appends what a record is about.
+func appendObject(dst []byte, r *Record) []byte {
+	switch r.Kind {
+	case Fork:
+		return strconv.AppendUint(dst, uint64(r.Child), 10)
+	case Exit:
+		if r.Signal != 0 {
+			return append(append(dst, "killed by "...), signalName(r.Signal)...)
+		}
+		return strconv.AppendInt(dst, int64(r.Code), 10)
+	case Rename, Link:
+		dst = append(appendPrintable(dst, r.Path), " -> "...)
+		return appendPrintable(dst, r.Target)
+	}
+	return appendPrintable(dst, r.Path)
+}
+
+// Line returns a record as a line for people, without a time.
+func Line(r *Record) string {
+	word, _ := r.word()
+	line := appendPrintable(make([]byte, 0, 128), []byte(r.Comm))
+	line = append(strconv.AppendUint(append(line, '['), uint64(r.PID), 10), "] "...)
+	line = append(append(line, word...), ' ')
+	return string(appendObject(line, r))
 }
 
 func signalName(n int) string {

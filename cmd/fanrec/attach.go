@@ -17,8 +17,10 @@ import (
 	"fanrec"
 	"fanrec/cgroup"
 	"fanrec/output"
+	"fanrec/output/export"
 	"fanrec/output/logfile"
 	"fanrec/output/series"
+	"fanrec/output/spool"
 
 	"github.com/spf13/cobra"
 )
@@ -26,6 +28,7 @@ import (
 type attachFlags struct {
 	recordFlags
 	rotateFlags
+	exportFlags
 	unit      []string
 	cgroup    []string
 	container []string
@@ -64,7 +67,10 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
   sudo fanrec attach --all --path '/etc/**' --only W,D,M`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(_ *cobra.Command, args []string) error { return f.run(args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.only = f.otlp != "" && !cmd.Flags().Changed("output")
+			return f.run(args)
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.unit, "unit", nil, "attach to the service `NAME` of systemd, also when it is started again (repeatable)")
@@ -74,6 +80,7 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 	fl.DurationVar(&f.duration, "duration", 0, "end after `TIME`, as 90s or 2h")
 	f.addLog(fl, "-", "text")
 	f.rotateFlags.add(fl)
+	f.exportFlags.add(fl)
 	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
 	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
 	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
@@ -163,6 +170,16 @@ func (f *attachFlags) run(args []string) error {
 		o.Log = func(err error) { log.Warn().Err(err).Msg("tried again until it succeeds") }
 		pieces = &o
 	}
+	waits, err := f.spoolBytes()
+	if err != nil {
+		return err
+	}
+	var away *export.Options
+	if f.otlp != "" {
+		if away, err = f.exportFlags.options(f.unit, waits, log); err != nil {
+			return err
+		}
+	}
 	whom, notes, err := f.whom(args)
 	if err != nil {
 		return err
@@ -179,8 +196,9 @@ func (f *attachFlags) run(args []string) error {
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave: a write then fails
 	j := &job{recordFlags: &f.recordFlags, filter: filter, log: log}
+	all := j.json() || away != nil
 	opts := fanrec.Options{
-		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: j.json(), Seen: j.json(), Log: log,
+		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: all, Seen: all, Log: log,
 		Epoch: f.epoch, ProcessRing: f.processRing, CallRing: f.callRing,
 	}
 	if f.args {
@@ -197,7 +215,7 @@ func (f *attachFlags) run(args []string) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()
-	a := &attached{pieces: pieces, job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
+	a := &attached{pieces: pieces, away: away, only: f.only, job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
 	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...)}
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
@@ -257,9 +275,12 @@ type attached struct {
 	*job
 	rec    *fanrec.Recorder
 	pieces *series.Options // nil: one file
+	away   *export.Options // nil: only to a file
+	only   bool            // not to a file
 	// From when on there is somebody to write of:
 	file   *logfile.File  // nil if there are several
-	series *series.Series // nil if there is one
+	series *spool.Spool   // nil if there is one
+	export *export.Export // nil if only files are written
 	to     recordLog
 	one    *fanrec.Recording
 	gone   chan struct{} // closed when no process is left
@@ -298,8 +319,27 @@ func (a *attached) begin(whom fanrec.Whom, ends bool, head *output.Header) error
 	})
 }
 
-// open opens the log, or the first of several.
+// open opens all that is written to.
 func (a *attached) open(head *output.Header) error {
+	if a.away == nil {
+		return a.openLog(head)
+	}
+	var err error
+	if a.export, err = export.Open(*a.away, head); err != nil {
+		return err
+	}
+	if a.to = a.export; a.only {
+		return nil
+	}
+	if err := a.openLog(head); err != nil {
+		return err
+	}
+	a.to = tee{a.to, a.export}
+	return nil
+}
+
+// openLog opens the log, or the first of several.
+func (a *attached) openLog(head *output.Header) error {
 	var err error
 	if a.pieces != nil {
 		if a.series, err = series.Open(*a.pieces, head); err != nil {
@@ -309,7 +349,7 @@ func (a *attached) open(head *output.Header) error {
 		return nil
 	}
 	var one *logfile.Log
-	if a.file, one, err = a.openLog(nil); err != nil {
+	if a.file, one, err = a.job.openLog(nil); err != nil {
 		return err
 	}
 	// A reader that stops must keep nobody.
@@ -335,6 +375,9 @@ func (a *attached) sink() fanrec.Sink {
 	broken := false
 	return fanrec.Sink{
 		Record: func(r *output.Record) {
+			if a.export != nil && int(r.PID) == a.export.PID() {
+				return // what it does for us, of all the machine, would never end
+			}
 			if !r.Attached { // that was not done
 				a.count(r)
 			}
@@ -344,7 +387,7 @@ func (a *attached) sink() fanrec.Sink {
 		},
 		Comment: func(text string) { a.to.Comment(text) },
 		Flush: func() {
-			if a.to.Flush(); a.series == nil && a.to.Err() != nil && !broken {
+			if a.to.Flush(); a.file != nil && a.to.Err() != nil && !broken {
 				broken = true
 				close(a.broken)
 			}

@@ -22,7 +22,7 @@ type rotateFlags struct {
 func (f *rotateFlags) add(fl *pflag.FlagSet) {
 	fl.StringSliceVar(&f.rotate, "rotate", nil, "begin another file at a `SIZE` or after a TIME, as 100M, 24h or 1G,7d; SIGHUP does, too")
 	fl.StringSliceVar(&f.keep, "keep", nil, "keep so `MANY` earlier files, or those of so much time, as 10, 30d or 10,30d")
-	fl.StringVar(&f.spool, "spool", "64M", "`SIZE` of what may wait in memory for a slow or full disk")
+	fl.StringVar(&f.spool, "spool", "64M", "`SIZE` of what may wait in memory for a slow or full disk, or a collector that is away")
 }
 
 // wanted tells whether there is to be more than one file.
@@ -48,12 +48,18 @@ func (f *rotateFlags) options(name, format string) (series.Options, error) {
 			return o, fmt.Errorf("--keep %s: want a number of files, as 10, or a time, as 30d", text)
 		}
 	}
+	var err error
+	o.Spool, err = f.spoolBytes()
+	return o, err
+}
+
+// spoolBytes is how much may wait for who takes it.
+func (f *rotateFlags) spoolBytes() (int, error) {
 	n, err := size(f.spool)
 	if err != nil || n > 1<<40 {
-		return o, fmt.Errorf("--spool %s: want a size, as 64M", f.spool)
+		return 0, fmt.Errorf("--spool %s: want a size, as 64M", f.spool)
 	}
-	o.Spool = int(n)
-	return o, nil
+	return int(n), nil
 }
 
 // size understands a number of bytes with a unit of 1024: K, M, G, T. The least is 4096.

@@ -1,24 +1,43 @@
-// Package series writes a recording that lasts into one file after another.
+// Package series keeps a recording that lasts in one file after another.
 //
 // Each file is a log of its own, whole, with header and end; the one that is written
 // has the name that was asked for, and the others that name and the time at which they
-// began. A disk that is slow or full keeps nobody: what waits for it is held in memory
-// up to a limit. What does not fit is dropped, and the file in whose time that was says
-// so at its end; the next one is complete again.
+// began. Those are compressed, and removed when they are too many or too old.
 package series
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"fanrec/output"
+	"fanrec/output/spool"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-// Options of a Series.
+// stamp is when an earlier file began, in its name: they sort by it.
+const stamp = "20060102T150405.000000000Z"
+
+// compressed is the end of the name of a file that is.
+const compressed = ".zst"
+
+// part is the end of the name of a file that is not yet compressed whole.
+const part = ".part"
+
+var stamped = regexp.MustCompile(`^\.\d{8}T\d{6}\.\d{9}Z(\.zst)?$`)
+
+// Options of a series.
 type Options struct {
 	Name   string        // path of the file that is written
 	Format string        // of output.NewWriter
@@ -33,322 +52,274 @@ type Options struct {
 	retry time.Duration    // how long to wait before what failed is tried again
 }
 
-// defaultSpool is how much may wait for the disk unless otherwise said.
-const defaultSpool = 64 << 20
-
-// batchBytes is about how much is handed on at once.
-const batchBytes = 64 << 10
-
-// stall is how long End waits though nothing is taken.
-const stall = 10 * time.Second
-
-// Series is a recording in several files. Its methods are for one goroutine.
-type Series struct {
-	o     Options
-	files *files
-
-	head   output.Header
-	w      output.Writer
-	buf    bytes.Buffer // whole lines, after w.Flush
-	fresh  int          // records that are in w or buf
-	size   int64        // of the file, with what waits
-	begun  time.Time
-	losing bool
-	lost   int // records since losing began
-	from   time.Time
-	total  int // records that were ever dropped
-
-	mu     sync.Mutex
-	change sync.Cond
-	queue  []chunk
-	wait   int // bytes in the queue, and being written
-	turns  int // so many writes have returned
-	closed bool
-	done   bool  // the writer has ended
-	failed error // what the writer met last, nil if it goes on
-}
-
-// chunk is what is to be written.
-type chunk struct {
-	b   []byte
-	cut bool // it is the end of a file
-}
-
 // Open begins a series. A file of that name that is there already is kept as an
-// earlier one; the header then says that something may be missing in between.
-func Open(o Options, head *output.Header) (*Series, error) {
-	if o.Spool == 0 {
-		o.Spool = defaultSpool
-	}
+// earlier one; the header then says that something may be missing in between. To begin
+// another file (SIGHUP) is Reopen: what rotates logs has moved away the one that is
+// written, or else that becomes an earlier one. A file that is removed is made again.
+func Open(o Options, head *output.Header) (*spool.Spool, error) {
 	if o.now == nil {
 		o.now = time.Now
-	}
-	if o.retry == 0 {
-		o.retry = time.Second
 	}
 	if o.Log == nil {
 		o.Log = func(error) {}
 	}
-	if _, err := output.NewWriter(o.Format, io.Discard); err != nil {
+	to := spool.Options{
+		Format: o.Format, Limit: o.Spool, Slow: "the disk did not take them in time", Log: o.Log, Now: o.now, Retry: o.retry,
+		Due: func(size int64, begun time.Time) bool {
+			return o.Size > 0 && size >= o.Size || o.Every > 0 && o.now().Sub(begun) >= o.Every
+		},
+	}
+	if err := to.Check(); err != nil {
 		return nil, err
 	}
-	s := &Series{o: o, head: *head}
-	s.change.L = &s.mu
-	s.files = &files{o: o, header: s.header}
-	before, until, err := s.files.setAside()
+	f := &files{o: o, head: head}
+	before, until, err := f.setAside()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.files.open(); err != nil {
+	if err := f.open(); err != nil {
 		return nil, err
 	}
 	var notes []string
 	if before != "" {
 		notes = append(notes, fmt.Sprintf("continues %s, last written to %s: what was done until now is missing", before, until.UTC().Format(time.RFC3339)))
 	}
-	s.begin(notes)
-	go s.run()
-	return s, nil
+	return spool.New(to, f, head, notes)
 }
 
-// begin begins a file.
-func (s *Series) begin(notes []string) {
-	s.begun, s.size = s.o.now(), 0
-	s.w = s.header(&s.buf, s.begun, notes)
+// files are the files of a series on the disk. Its methods are for one goroutine.
+type files struct {
+	o    Options
+	head *output.Header
+
+	f       *os.File // the one that is written, nil if there is none
+	began   time.Time
+	checked time.Time // when it was looked whether that is still there
+
+	tidying sync.Mutex
+	tidied  sync.WaitGroup
 }
 
-// header writes the header of a file into memory, where nothing fails.
-func (s *Series) header(to io.Writer, at time.Time, notes []string) output.Writer {
-	head := s.head
-	head.Start, head.Notes = at.UnixNano(), append(notes, head.Notes...)
-	w, _ := output.NewWriter(s.o.Format, to) // it was tried before
-	w.Begin(&head)
-	return w
-}
-
-// Write appends a record.
-func (s *Series) Write(r *output.Record) {
-	if s.losing {
-		s.lost++
-		return
+// setAside makes an earlier file of one that is there. It returns its new name and
+// when it was last written to.
+func (f *files) setAside() (name string, until time.Time, err error) {
+	st, err := os.Stat(f.o.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", until, nil
+	case err != nil:
+		return "", until, fmt.Errorf("write the log: %w", err)
+	case !st.Mode().IsRegular():
+		return "", until, fmt.Errorf("write the log %s: it is no regular file, and cannot be rotated", f.o.Name)
+	case st.Size() == 0:
+		return "", until, os.Remove(f.o.Name)
 	}
-	if s.due() {
-		s.end(nil)
-		s.begin([]string{"continues an earlier file"})
-	}
-	s.w.Write(r)
-	if s.fresh++; s.buf.Len() >= batchBytes {
-		s.handOn()
-	}
+	name, err = f.putAside(st.ModTime())
+	return filepath.Base(name), st.ModTime(), err
 }
 
-// due tells whether the file is large or old enough.
-func (s *Series) due() bool {
-	return s.o.Size > 0 && s.size+int64(s.buf.Len()) >= s.o.Size || s.o.Every > 0 && s.o.now().Sub(s.begun) >= s.o.Every
-}
-
-// Comment appends a line of text that is no record.
-func (s *Series) Comment(text string) {
-	if !s.losing {
-		s.w.Comment(text)
-	}
-}
-
-// Flush hands on what was appended.
-func (s *Series) Flush() {
-	if s.losing {
-		s.recover(s.o.Spool / 2)
-		return
-	}
-	s.handOn()
-}
-
-// handOn gives whole lines to the writer, or drops them.
-func (s *Series) handOn() {
-	s.w.Flush()
-	if s.buf.Len() == 0 {
-		return
-	}
-	if !s.push(chunk{b: bytes.Clone(s.buf.Bytes())}, s.o.Spool) {
-		s.losing, s.lost, s.from = true, s.fresh, s.o.now()
-	} else {
-		s.size += int64(s.buf.Len())
-	}
-	s.buf.Reset()
-	s.fresh = 0
-}
-
-// push appends to the queue. It reports false if more than a limit would wait then.
-func (s *Series) push(c chunk, limit int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.wait+len(c.b) > limit {
-		return false
-	}
-	s.queue = append(s.queue, c)
-	s.wait += len(c.b)
-	s.change.Broadcast()
-	return true
-}
-
-// recover ends the file in whose time records were dropped, and begins one that is
-// complete, once less than a limit waits.
-func (s *Series) recover(limit int) {
-	s.mu.Lock()
-	waits := s.wait
-	s.mu.Unlock()
-	if waits > limit {
-		return
-	}
-	now := s.o.now()
-	why := fmt.Sprintf("%d records were dropped from %s to %s: the disk did not take them in time", s.lost, s.from.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-	s.total += s.lost
-	s.losing = false
-	s.end([]string{why})
-	s.begin([]string{"complete again after " + why})
-	s.handOn()
-}
-
-// end ends the file.
-func (s *Series) end(incomplete []string) {
-	s.handOn()
-	s.w.End(&output.Trailer{Stop: s.o.now().UnixNano(), Incomplete: incomplete})
-	b := bytes.Clone(s.buf.Bytes())
-	s.buf.Reset()
-	s.fresh = 0
-	s.push(chunk{b: b, cut: true}, int(^uint(0)>>1)) // it is small, and without it all would be lost
-}
-
-// Reopen begins another file: what rotates logs has moved away the one that is
-// written, or else that becomes an earlier one.
-func (s *Series) Reopen() {
-	if !s.losing { // else another one begins soon
-		s.end(nil)
-		s.begin([]string{"continues an earlier file"})
-		s.handOn()
+// putAside renames the file that is written to one of a time.
+func (f *files) putAside(at time.Time) (string, error) {
+	for ; ; at = at.Add(1) {
+		name := f.o.Name + "." + at.UTC().Format(stamp)
+		if exists(name) || exists(name+compressed) {
+			continue
+		}
+		if err := os.Rename(f.o.Name, name); err != nil {
+			return "", fmt.Errorf("rotate the log: %w", err)
+		}
+		return name, nil
 	}
 }
 
-// Err returns why nothing is written at the moment, nil if that is not so.
-func (s *Series) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
 }
 
-// End ends the last file. If not everything was written, the trailer is made to say
-// so, and an error is returned.
-func (s *Series) End(t *output.Trailer) error {
-	if s.losing {
-		s.recover(int(^uint(0) >> 1))
+// open makes the file that is written.
+func (f *files) open() error {
+	if _, _, err := f.setAside(); err != nil {
+		return err
 	}
-	s.handOn()
-	incomplete := t.Incomplete
-	s.w.End(&output.Trailer{Stop: t.Stop, Incomplete: incomplete})
-	s.push(chunk{b: bytes.Clone(s.buf.Bytes())}, int(^uint(0)>>1))
-	s.mu.Lock()
-	s.closed = true
-	s.change.Broadcast()
-	s.mu.Unlock()
-	err := s.join()
-	if s.total > 0 {
-		t.Incomplete = append(t.Incomplete, fmt.Sprintf("%d records were dropped: the disk did not take them in time", s.total))
-	}
+	to, err := os.OpenFile(f.o.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o666)
 	if err != nil {
-		t.Incomplete = append(t.Incomplete, fmt.Sprintf("the log could not be written: %v", err))
+		return fmt.Errorf("write the log: %w", err)
 	}
+	f.f, f.began, f.checked = to, f.o.now(), f.o.now()
+	f.tidy()
+	return nil
+}
+
+// checkEvery is how often it is looked whether the file is still there.
+const checkEvery = time.Second
+
+// Write writes to the file, or to another one if that was removed.
+func (f *files) Write(b []byte) (int, error) {
+	if now := f.o.now(); f.f != nil && now.Sub(f.checked) >= checkEvery {
+		f.checked = now
+		var st syscall.Stat_t
+		if err := syscall.Fstat(int(f.f.Fd()), &st); err == nil && st.Nlink == 0 {
+			f.f.Close()
+			f.f = nil
+		}
+	}
+	if f.f == nil {
+		if err := os.MkdirAll(filepath.Dir(f.o.Name), 0o777); err != nil {
+			return 0, fmt.Errorf("write the log: %w", err)
+		}
+		if err := f.open(); err != nil {
+			return 0, err
+		}
+		var head bytes.Buffer
+		spool.Begin(f.o.Format, f.head, &head, f.o.now(), []string{"the file before this one was removed with all that was in it"}).Flush()
+		if _, err := f.f.Write(head.Bytes()); err != nil {
+			return 0, fmt.Errorf("write the log: %w", err)
+		}
+	}
+	n, err := f.f.Write(b)
+	if err != nil {
+		err = fmt.Errorf("write the log: %w", err)
+	}
+	return n, err
+}
+
+// Turn ends the file and begins the next one. It may be called again if it fails.
+func (f *files) Turn() error {
+	if f.f != nil {
+		var closed error
+		mine, _ := f.f.Stat()
+		now, err := os.Stat(f.o.Name)
+		if err == nil && mine != nil && os.SameFile(mine, now) { // else it was moved away
+			if _, err := f.putAside(f.began); err != nil {
+				return err
+			}
+		}
+		closed = f.f.Close() // some filesystems tell only now that something is not written
+		f.f = nil
+		if closed != nil {
+			return fmt.Errorf("write the log: %w", closed)
+		}
+	}
+	return f.open()
+}
+
+// Close ends the last file, and waits until the earlier ones are compressed.
+func (f *files) Close() error {
+	var err error
+	if f.f != nil {
+		if err = f.f.Close(); err != nil {
+			err = fmt.Errorf("write the log: %w", err)
+		}
+	}
+	f.tidied.Wait()
 	return err
 }
 
-// join waits for the writer, as long as it gets on.
-func (s *Series) join() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for !s.done {
-		turns := s.turns
-		late := false
-		timer := time.AfterFunc(stall, func() {
-			s.mu.Lock()
-			late = true
-			s.mu.Unlock()
-			s.change.Broadcast()
-		})
-		s.change.Wait()
-		timer.Stop()
-		if late && s.turns == turns && !s.done {
-			return errors.Join(s.failed, fmt.Errorf("%d bytes still wait", s.wait))
+// tidy compresses earlier files and removes those that are too many or too old,
+// while the next one is written.
+func (f *files) tidy() {
+	f.tidied.Go(func() {
+		f.tidying.Lock()
+		defer f.tidying.Unlock()
+		if err := f.doTidy(); err != nil {
+			f.o.Log(fmt.Errorf("tidy up earlier logs: %w", err))
 		}
-	}
-	return s.failed
-}
-
-// run writes what is in the queue.
-func (s *Series) run() {
-	for {
-		s.mu.Lock()
-		for len(s.queue) == 0 && !s.closed {
-			s.change.Wait()
-		}
-		if len(s.queue) == 0 {
-			s.mu.Unlock()
-			break
-		}
-		c := s.queue[0]
-		s.queue[0] = chunk{}
-		s.queue = s.queue[1:]
-		s.mu.Unlock()
-		s.write(c.b)
-		if c.cut {
-			s.try(s.files.turn)
-		}
-	}
-	err := s.files.close()
-	s.mu.Lock()
-	s.failed, s.done = errors.Join(s.failed, err), true
-	s.mu.Unlock()
-	s.change.Broadcast()
-}
-
-// write writes bytes, and tries again until they are written, or it is given up.
-func (s *Series) write(b []byte) {
-	s.try(func() error {
-		n, err := s.files.write(b)
-		b = b[n:]
-		s.mu.Lock()
-		s.wait -= n
-		s.turns++
-		s.mu.Unlock()
-		s.change.Broadcast()
-		return err
 	})
 }
 
-// try does something until it succeeds, or it is given up.
-func (s *Series) try(fn func() error) {
-	for err := fn(); err != nil; err = fn() {
-		if !s.pause(err) {
-			return
+func (f *files) doTidy() error {
+	names, err := Earlier(f.o.Name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i, name := range names {
+		st, err := os.Stat(name)
+		if err != nil {
+			continue // somebody else has removed it
+		}
+		if f.o.Keep > 0 && i < len(names)-f.o.Keep || f.o.Age > 0 && f.o.now().Sub(st.ModTime()) > f.o.Age {
+			errs = append(errs, os.Remove(name))
+		} else if !strings.HasSuffix(name, compressed) {
+			errs = append(errs, compress(name))
 		}
 	}
-	s.mu.Lock()
-	s.failed = nil
-	s.mu.Unlock()
+	return errors.Join(errs...)
 }
 
-// pause waits before something is tried again. It reports false if nobody waits for
-// that any more.
-func (s *Series) pause(err error) bool {
-	s.mu.Lock()
-	first := s.failed == nil
-	s.failed = err
-	closed := s.closed
-	s.mu.Unlock()
-	if first {
-		s.o.Log(err)
+// Earlier returns the earlier files of a series, the oldest first.
+func Earlier(name string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Dir(name)) // sorted
+	if err != nil {
+		return nil, err
 	}
-	if closed {
-		return false
+	var names []string
+	for _, e := range entries {
+		if end, ok := strings.CutPrefix(e.Name(), filepath.Base(name)); ok && stamped.MatchString(end) {
+			names = append(names, filepath.Join(filepath.Dir(name), e.Name()))
+		}
 	}
-	time.Sleep(s.o.retry)
-	return true
+	return names, nil
+}
+
+// compress replaces a file by a compressed one, of the same time.
+func compress(name string) (err error) {
+	from, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	st, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	to, err := os.OpenFile(name+compressed+part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, st.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(to.Name())
+		}
+	}()
+	// One thread and a small window: the machine is others'.
+	w, err := zstd.NewWriter(to, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+	if err == nil {
+		_, err = io.Copy(w, from)
+		err = cmp.Or(err, w.Close(), to.Sync())
+	}
+	if err = cmp.Or(err, to.Close()); err != nil {
+		return err
+	}
+	err = cmp.Or(os.Chtimes(to.Name(), st.ModTime(), st.ModTime()), os.Rename(to.Name(), name+compressed))
+	if err != nil {
+		return err
+	}
+	return os.Remove(name)
+}
+
+// magic begins a file that is compressed.
+var magic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// maxWindow is how much memory a compressed file may ask for.
+const maxWindow = 64 << 20
+
+// Reader reads a file of a series, whether it is compressed or not. Close ends it; it
+// does not close what it reads from.
+func Reader(from io.Reader) (io.ReadCloser, error) {
+	var first [4]byte
+	n, err := io.ReadFull(from, first[:])
+	whole := io.MultiReader(bytes.NewReader(first[:n]), from)
+	switch {
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return nil, err
+	case !bytes.Equal(first[:n], magic):
+		return io.NopCloser(whole), nil
+	}
+	r, err := zstd.NewReader(whole, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, err
+	}
+	return r.IOReadCloser(), nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fanrec/output"
+	"fanrec/output/spool"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,7 @@ func clock() func() time.Time {
 	return func() time.Time { return <-ticks }
 }
 
-func open(t *testing.T, o Options) *Series {
+func open(t *testing.T, o Options) *spool.Spool {
 	t.Helper()
 	o.Format, o.retry = "jsonl", 20*time.Millisecond
 	o.Log = func(err error) { t.Log(err) }
@@ -48,7 +49,7 @@ func open(t *testing.T, o Options) *Series {
 }
 
 // numbered appends so many records, each with its number.
-func numbered(s *Series, from, n int) {
+func numbered(s *spool.Spool, from, n int) {
 	for i := range n {
 		s.Write(&output.Record{Kind: output.Read, PID: 1, Time: int64(from + i + 1), Path: fmt.Appendf(nil, "/%d", from+i)})
 		if i%10 == 9 {
@@ -285,12 +286,12 @@ func TestDiskFull(t *testing.T) {
 		more(10)
 		time.Sleep(time.Millisecond)
 	}
-	for !s.losing {
+	for !s.Losing() {
 		more(10)
 	}
 	more(500)
 	do(t, os.Remove(ballast))
-	until(t, func() bool { s.Flush(); return !s.losing })
+	until(t, func() bool { s.Flush(); return !s.Losing() })
 	if s.Err() != nil {
 		until(t, func() bool { return s.Err() == nil })
 	}
@@ -307,7 +308,7 @@ func TestDiskFull(t *testing.T) {
 func TestEndFull(t *testing.T) {
 	name := filepath.Join(small(t, 32<<10), "log")
 	s := open(t, Options{Name: name, Spool: 64 << 10})
-	for i := 0; !s.losing; i += 20 {
+	for i := 0; !s.Losing(); i += 20 {
 		numbered(s, i, 20)
 	}
 	end := &output.Trailer{Stop: 1}

@@ -1,0 +1,193 @@
+// Command fanrec-otlp sends a recording, as JSON lines from standard input, to a
+// collector by OTLP. "fanrec attach --otlp" runs it; it has a process of its own so
+// that what speaks with the network has none of fanrec's rights, and so that who does
+// not need it does not pay for it.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"fanrec/output"
+
+	"github.com/spf13/pflag"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/log"
+	sdk "go.opentelemetry.io/otel/sdk/log"
+	"go.opentelemetry.io/otel/sdk/resource"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"golang.org/x/sys/unix"
+)
+
+var version = "unknown"
+
+const usage = `usage: fanrec-otlp [flags] ENDPOINT <recording.jsonl
+
+Sends a recording of fanrec, as JSON lines, to a collector by OTLP: each record is a
+log record. ENDPOINT is a URL: http://collector:4318 (or https) for OTLP over HTTP,
+grpc://collector:4317 (or grpcs) for gRPC. The variables OTEL_EXPORTER_OTLP_HEADERS,
+_CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY, _COMPRESSION and _TIMEOUT,
+OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME mean what OpenTelemetry says.
+
+What the collector does not take is sent again until it does. Its exit status is 0 if
+all was taken, and 1 if not, or if the recording is none.
+
+  fanrec search --start yesterday -f jsonl /var/log/fanrec/web.jsonl |
+      fanrec-otlp --resource service.name=web http://localhost:4318
+
+Flags:
+`
+
+func main() {
+	fl := pflag.NewFlagSet("fanrec-otlp", pflag.ContinueOnError)
+	fl.SortFlags = false
+	fl.Usage = func() { fmt.Fprint(os.Stderr, usage, fl.FlagUsages()) }
+	resources := fl.StringArray("resource", nil, "add an attribute of the resource, as `NAME=VALUE` (repeatable)")
+	acks := fl.Bool("acks", false, "tell on standard output what was taken, for fanrec")
+	wanted := fl.Bool("version", false, "print the version")
+	fl.MarkHidden("acks")
+	err := fl.Parse(os.Args[1:])
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return
+	case err == nil && *wanted:
+		fmt.Println("fanrec-otlp", version)
+		return
+	case err == nil && fl.NArg() != 1:
+		fl.Usage()
+		os.Exit(1)
+	}
+	if err == nil {
+		err = run(fl.Arg(0), *resources, *acks)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fanrec-otlp:", reason(err))
+		os.Exit(1)
+	}
+}
+
+func run(endpoint string, resources []string, acks bool) error {
+	if err := dropRights(); err != nil {
+		return fmt.Errorf("give up capabilities: %w", err)
+	}
+	ctx := context.Background()
+	if !acks { // else fanrec decides
+		var stop func()
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+	} else {
+		beLast()
+		signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	}
+	// Of what is told by errors nothing comes by this.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
+	res, err := newResource(ctx, resources)
+	if err != nil {
+		return err
+	}
+	to, err := newExporter(ctx, endpoint)
+	if err != nil {
+		return err
+	}
+	b := &batch{}
+	provider := sdk.NewLoggerProvider(sdk.WithResource(res), sdk.WithProcessor(b), sdk.WithAttributeCountLimit(-1))
+	s := &sender{to: to, logger: provider.Logger("fanrec", log.WithInstrumentationVersion(version)), batch: b}
+	report := newReporter(acks)
+	s.waits, s.refused = report.waits, report.refused
+	parent := os.Getppid()
+	s.wait = func(d time.Duration) bool {
+		select {
+		case <-ctx.Done():
+		case <-time.After(d):
+		}
+		return ctx.Err() == nil && !(acks && orphaned(parent))
+	}
+	report.ready()
+	return cmpErr(s.copy(ctx, os.Stdin, report), report.err())
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// newResource says of whom the records are.
+func newResource(ctx context.Context, given []string) (*resource.Resource, error) {
+	attrs := []attribute.KeyValue{semconv.ServiceName("fanrec")}
+	for _, text := range given {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("--resource %s: want NAME=VALUE", text)
+		}
+		attrs = append(attrs, attribute.String(name, value))
+	}
+	res, err := resource.New(ctx, resource.WithHost(), resource.WithHostID(), resource.WithOSType(), resource.WithTelemetrySDK(),
+		resource.WithAttributes(attrs...), resource.WithFromEnv())
+	if errors.Is(err, resource.ErrPartialResource) {
+		err = nil // a machine without an id
+	}
+	return res, err
+}
+
+// maxBatch is how many records are sent at once.
+const maxBatch = 2000
+
+// copy sends recordings, one behind the other, until there are no more.
+func (s *sender) copy(ctx context.Context, from *os.File, report *reporter) error {
+	in := bufio.NewReaderSize(from, 256<<10)
+	if _, err := in.Peek(1); err == io.EOF {
+		return nil
+	}
+	r, err := output.NewJSONLStream(in)
+	if err != nil {
+		return err
+	}
+	flush := func() error {
+		if err := s.flush(ctx); err != nil {
+			return err
+		}
+		return report.sent(r.Line())
+	}
+	var rec output.Record
+	for {
+		s.logger.Emit(ctx, begin(r.Header(), time.Now()))
+		for err = r.Read(&rec); err == nil; err = r.Read(&rec) {
+			s.logger.Emit(ctx, logRecord(&rec, time.Now()))
+			if len(s.batch.records) >= maxBatch || in.Buffered() == 0 && !readable(from) {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if err != io.EOF {
+			return cmpErr(flush(), err)
+		}
+		s.logger.Emit(ctx, end(r.Trailer(), time.Now()))
+		if err := flush(); err != nil {
+			return err
+		}
+		if err := r.Next(); err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// readable tells whether something is there to be read now.
+func readable(f *os.File) bool {
+	n, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCINQ)
+	return err == nil && n > 0
+}
