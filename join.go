@@ -119,6 +119,7 @@ type joiner struct {
 	who        *proctree.Process // whose record it is
 	seenAs     [2][]byte
 	path       [3][]byte
+	named      int // directories of paths
 	faults     faults
 	events     int                  // events of the tree
 	zombies    []*proctree.Process  // not yet retired though their exit is out

@@ -233,6 +233,7 @@ func (j *joiner) appendDir(dst []byte, dir fan.Inode) ([]byte, bool) {
 		path, ok := j.glimpses[dir]
 		return append(dst, path...), ok
 	}
+	j.named++
 	n := len(dst)
 	dst = j.mounts.append(dst, fs.Mount.Dev, inside)
 	if len(dst) == n {

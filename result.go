@@ -2,36 +2,56 @@ package fanrec
 
 import "fmt"
 
-// result sums up what a recording had: of the faults of its own tree, and of
-// what may have been lost to anybody while it ran.
+// A Loss is a cause for which records were lost.
+type Loss struct {
+	Cause string // in one word
+	N     int
+	why   string // with %d for N
+}
+
+func (l *Loss) String() string { return fmt.Sprintf(l.why, l.N) }
+
+// losses returns every cause, those of a recording's own tree and those that may have
+// hit anybody while it ran, and why some are not known.
+func (rec *Recording) losses(own *faults) (all []Loss, errs []error) {
+	r := rec.r
+	lost, err := r.tracker.Lost()
+	if err != nil {
+		errs = append(errs, err)
+	}
+	missed, err := r.tracker.Missed()
+	if err != nil {
+		errs = append(errs, err)
+	}
+	common := &r.join.faults
+	return []Loss{
+		{"process_ring", int(lost.Processes - rec.before.Processes), "%d process records were lost: the ring was full"},
+		{"call_ring", int(lost.Calls - rec.before.Calls), "%d call records were lost: the ring was full"},
+		{"preempted", int(missed - rec.missedBefore), "%d times the tracker was preempted where the kernel (7.0 and later) then does not run it for another process: a record may be missing"},
+		{"processes", int(lost.Untracked - rec.before.Untracked), "%d processes could not be followed: the table was full"},
+		{"queue", common.Overflow - rec.overflow, "%d times fanotify events were lost: the queue was full"},
+		{"no_handle", own.NoHandle, "%d events came without a file handle"},
+		{"unseen", own.Unseen, "%d files on filesystems without file handles could not be told: they were gone"},
+		{"unresolved", own.Unresolved, "%d records have a path that could not be found"},
+		{"ambiguous", own.Ambiguous, "%d events of a pid that was used twice could not be attributed"},
+		{"malformed", common.Malformed - rec.malformed, "%d records of the kernel were not understood"},
+	}, errs
+}
+
+// result sums up what a recording had.
 func (rec *Recording) result(own *faults) *Result {
 	r := rec.r
 	res := &Result{Incomplete: append(rec.missing, r.missing[rec.missed:]...)}
-	add := func(n int, format string) {
-		if n > 0 {
-			res.Incomplete = append(res.Incomplete, fmt.Sprintf(format, n))
-			res.Stats.Lost += n
+	all, errs := rec.losses(own)
+	for _, err := range errs {
+		res.Incomplete = append(res.Incomplete, err.Error())
+	}
+	for _, l := range all {
+		if l.N > 0 {
+			res.Incomplete = append(res.Incomplete, l.String())
+			res.Stats.Lost += l.N
 		}
 	}
-	lost, err := r.tracker.Lost()
-	if err != nil {
-		res.Incomplete = append(res.Incomplete, err.Error())
-	}
-	all := &r.join.faults
-	add(int(lost.Processes-rec.before.Processes), "%d process records were lost: the ring was full")
-	add(int(lost.Calls-rec.before.Calls), "%d call records were lost: the ring was full")
-	missed, err := r.tracker.Missed()
-	if err != nil {
-		res.Incomplete = append(res.Incomplete, err.Error())
-	}
-	add(int(missed-rec.missedBefore), "%d times the tracker was preempted where the kernel (7.0 and later) then does not run it for another process: a record may be missing")
-	add(int(lost.Untracked-rec.before.Untracked), "%d processes could not be followed: the table was full")
-	add(all.Overflow-rec.overflow, "%d times fanotify events were lost: the queue was full")
-	add(own.NoHandle, "%d events came without a file handle")
-	add(own.Unseen, "%d files on filesystems without file handles could not be told: they were gone")
-	add(own.Unresolved, "%d records have a path that could not be found")
-	add(own.Ambiguous, "%d events of a pid that was used twice could not be attributed")
-	add(all.Malformed-rec.malformed, "%d records of the kernel were not understood")
 	res.Stats.Records = rec.records
 	res.Stats.Epochs, res.Stats.Lookups = r.epochs, r.lookups
 	return res

@@ -283,6 +283,7 @@ type Recording struct {
 	overflow, malformed int
 	missed              int    // of Recorder.missing
 	found               *found // by Attach, until it is handed out
+	delays              Delays
 }
 
 // Sink is where the records of a recording go.
@@ -330,6 +331,9 @@ func (rec *Recording) handOut(record *output.Record) {
 		rec.records[record.Kind]++
 	}
 	if rec.out != nil {
+		if !rec.wrote && !record.Attached {
+			rec.delays.add(record.Time, rec.r.join.clock+monotonic())
+		}
 		rec.wrote = true
 		rec.out(record)
 	}

@@ -65,6 +65,12 @@ func (r *ring) empty() bool {
 	return atomic.LoadUint64(r.consumer) >= atomic.LoadUint64(r.producer)
 }
 
+// used returns how many bytes were reserved and not read.
+func (r *ring) used() int {
+	read := atomic.LoadUint64(r.consumer)
+	return int(atomic.LoadUint64(r.producer) - read)
+}
+
 // drain hands every record that was reserved before the call to fn, and those
 // that came meanwhile. A record still being written is waited for: its writer
 // runs with preemption off. The bytes are valid until fn returns.

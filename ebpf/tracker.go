@@ -489,6 +489,21 @@ func (t *Tracker) Empty() bool {
 	return t.processes.empty() && t.calls.empty() && (t.spilled == nil || t.spilled.empty())
 }
 
+// Fill is how full a ring is.
+type Fill struct {
+	Ring       string // "process", "call", or "spill": where calls go when their ring is full
+	Used, Size int    // bytes
+}
+
+// Fills returns how full the rings are.
+func (t *Tracker) Fills() []Fill {
+	all := []Fill{{"process", t.processes.used(), int(t.processes.size)}, {"call", t.calls.used(), int(t.calls.size)}}
+	if t.spilled != nil {
+		all = append(all, Fill{"spill", t.spilled.used(), int(t.spilled.size)})
+	}
+	return all
+}
+
 // FDs returns the descriptors that become readable with the first record
 // after a drain.
 func (t *Tracker) FDs() [2]int { return [2]int{t.processes.fd, t.calls.fd} }

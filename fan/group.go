@@ -211,6 +211,15 @@ func (g *Group) Read(buf []byte) (int, error) {
 	}
 }
 
+// Queued returns how many bytes of events wait to be read.
+func (g *Group) Queued() (int, error) {
+	n, err := unix.IoctlGetInt(g.fd, unix.TIOCINQ) // FIONREAD
+	if err != nil {
+		return 0, fmt.Errorf("look at the queue of fanotify: %w", err)
+	}
+	return n, nil
+}
+
 // FD is readable when events wait.
 func (g *Group) FD() int { return g.fd }
 

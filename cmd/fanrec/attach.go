@@ -34,6 +34,7 @@ type attachFlags struct {
 	container []string
 	all       bool
 	duration  time.Duration
+	metrics   string
 }
 
 func newAttach() *cobra.Command {
@@ -78,6 +79,7 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 	fl.StringArrayVar(&f.cgroup, "cgroup", nil, "attach to who is in the control group `PATH` or below it, now or later (repeatable)")
 	fl.BoolVar(&f.all, "all", false, "attach to every process of the machine")
 	fl.DurationVar(&f.duration, "duration", 0, "end after `TIME`, as 90s or 2h")
+	fl.StringVar(&f.metrics, "metrics", "", "tell Prometheus at `ADDRESS` how the recording is, as :9435")
 	f.addLog(fl, "-", "text")
 	f.rotateFlags.add(fl)
 	f.exportFlags.add(fl)
@@ -180,6 +182,13 @@ func (f *attachFlags) run(args []string) error {
 			return err
 		}
 	}
+	var metrics *metrics
+	if f.metrics != "" {
+		if metrics, err = newMetrics(f.metrics); err != nil {
+			return err
+		}
+		defer metrics.close()
+	}
 	whom, notes, err := f.whom(args)
 	if err != nil {
 		return err
@@ -226,6 +235,9 @@ func (f *attachFlags) run(args []string) error {
 	}
 	if a.file != nil {
 		defer a.file.Close()
+	}
+	if metrics != nil {
+		metrics.serve(a)
 	}
 	if a.series != nil {
 		a.reopenOn(syscall.SIGHUP)
@@ -283,6 +295,7 @@ type attached struct {
 	export *export.Export // nil if only files are written
 	to     recordLog
 	one    *fanrec.Recording
+	over   bool          // one is closed
 	gone   chan struct{} // closed when no process is left
 	broken chan struct{} // closed when the log cannot be written any more
 }
@@ -359,6 +372,26 @@ func (a *attached) openLog(head *output.Header) error {
 	return nil
 }
 
+// spools returns what is written to with a spool, by what it is for.
+func (a *attached) spools() map[string]*spool.Spool {
+	all := map[string]*spool.Spool{}
+	if a.series != nil {
+		all["file"] = a.series
+	}
+	if a.export != nil {
+		all["otlp"] = a.export.Spool
+	}
+	return all
+}
+
+// dropped returns how many records one of them has dropped.
+func (a *attached) dropped() (n int) {
+	for _, s := range a.spools() {
+		n += s.Dropped()
+	}
+	return n
+}
+
 // reopenOn begins another file with each signal.
 func (a *attached) reopenOn(sig os.Signal) {
 	ch := make(chan os.Signal, 1)
@@ -400,7 +433,10 @@ func (a *attached) sink() fanrec.Sink {
 func (a *attached) end() *fanrec.Result {
 	done := make(chan *fanrec.Result, 1)
 	err := a.do(func() error {
-		a.one.Close(nil, func(res *fanrec.Result) { done <- res })
+		a.one.Close(nil, func(res *fanrec.Result) {
+			a.over = true
+			done <- res
+		})
 		return nil
 	})
 	if err != nil {
