@@ -35,6 +35,7 @@ type attachFlags struct {
 	all       bool
 	duration  time.Duration
 	metrics   string
+	mountsOf  int
 }
 
 func newAttach() *cobra.Command {
@@ -80,6 +81,7 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 	fl.BoolVar(&f.all, "all", false, "attach to every process of the machine")
 	fl.DurationVar(&f.duration, "duration", 0, "end after `TIME`, as 90s or 2h")
 	fl.StringVar(&f.metrics, "metrics", "", "tell Prometheus at `ADDRESS` how the recording is, as :9435")
+	fl.IntVar(&f.mountsOf, "mounts-of", 0, "be in the mount namespace of process `PID`: in a container, 1 makes all paths the host's")
 	f.addLog(fl, "-", "text")
 	f.rotateFlags.add(fl)
 	f.exportFlags.add(fl)
@@ -152,6 +154,11 @@ func (f *attachFlags) whom(args []string) (whom fanrec.Whom, notes []string, err
 }
 
 func (f *attachFlags) run(args []string) error {
+	if f.mountsOf != 0 {
+		if err := enterMounts(f.mountsOf); err != nil {
+			return err
+		}
+	}
 	log, err := newLog(&f.recordFlags)
 	if err != nil {
 		return err
@@ -239,6 +246,7 @@ func (f *attachFlags) run(args []string) error {
 	if metrics != nil {
 		metrics.serve(a)
 	}
+	notify("READY=1")
 	if a.series != nil {
 		a.reopenOn(syscall.SIGHUP)
 	}
@@ -256,6 +264,7 @@ func (f *attachFlags) run(args []string) error {
 		served <- failed
 	}
 	stop() // another one ends fanrec
+	notify("STOPPING=1")
 	res := a.end()
 	rec.Quit()
 	failed = cmp.Or(failed, <-served)

@@ -54,6 +54,9 @@ func (f *exportFlags) options(units []string, spool int, log zerolog.Logger) (*e
 }
 
 func findExporter() (string, error) {
+	if path := os.Getenv(exporterVariable); path != "" {
+		return path, nil
+	}
 	if self, err := os.Executable(); err == nil {
 		beside := filepath.Join(filepath.Dir(self), exporter)
 		if _, err := os.Stat(beside); err == nil || !errors.Is(err, fs.ErrNotExist) {
