@@ -52,10 +52,14 @@ func (j *JSONL) line() *zerolog.Event {
 	return e
 }
 
+// TimeLayout is that of times in JSON lines: RFC 3339 with nine digits, in UTC. As texts
+// they sort as they do as times.
+const TimeLayout = "2006-01-02T15:04:05.000000000Z"
+
 // when formats a time as RFC 3339 with nine digits, in UTC.
 func when(e *zerolog.Event, key string, ns int64) *zerolog.Event {
 	var b [40]byte
-	return e.Bytes(key, time.Unix(0, ns).UTC().AppendFormat(b[:0], "2006-01-02T15:04:05.000000000Z"))
+	return e.Bytes(key, time.Unix(0, ns).UTC().AppendFormat(b[:0], TimeLayout))
 }
 
 // Begin implements Writer.

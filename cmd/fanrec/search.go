@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"time"
 
@@ -78,6 +79,7 @@ type search struct {
 	start, end int64           // ns since 1970; 0: none
 	roots      map[uint32]bool // nil: all
 	members    map[uint32]bool // of their trees, in the log that is read
+	glance     *glance         // nil: every record is read
 	to         *logfile.Log
 	begun      bool
 	counted    *counts // nil: records are printed
@@ -85,16 +87,22 @@ type search struct {
 	missing    []string // what could not be read, or is not complete
 }
 
+// logFile is a file to read.
+type logFile struct {
+	name string
+	goes bool // on where the one before it ended
+}
+
 // whole returns logs with the earlier files of each in front of it, each once.
-func whole(logs []string) []string {
-	var all []string
+func whole(logs []string) []logFile {
+	var all []logFile
 	known := map[string]bool{}
 	for _, name := range logs {
 		earlier, _ := series.Earlier(name) // that there is no directory is said of the log
-		for _, n := range append(earlier, name) {
+		for i, n := range append(earlier, name) {
 			if !known[n] {
 				known[n] = true
-				all = append(all, n)
+				all = append(all, logFile{n, i > 0})
 			}
 		}
 	}
@@ -107,7 +115,8 @@ func apart(logs []string, to string) error {
 	if err != nil || to == "-" || !out.Mode().IsRegular() {
 		return nil
 	}
-	for _, name := range whole(logs) {
+	for _, l := range whole(logs) {
+		name := l.name
 		if st, err := os.Stat(name); err == nil && os.SameFile(st, out) {
 			return fmt.Errorf("%s is to be read and to be written; choose another place with -o", name)
 		}
@@ -160,7 +169,12 @@ func (f *searchFlags) run(logs []string) error {
 	if f.counts {
 		s.counted = &counts{}
 	}
-	for _, name := range whole(logs) {
+	s.glance = newGlance(s)
+	for _, l := range whole(logs) {
+		if !l.goes {
+			s.members = maps.Clone(s.roots)
+		}
+		name := l.name
 		if err := s.file(name); err != nil { // the others are searched all the same
 			fmt.Fprintf(os.Stderr, "fanrec: %s: %v\n", name, err)
 			s.missing = append(s.missing, fmt.Sprintf("%s: %v", name, err))
@@ -194,7 +208,8 @@ func (s *search) file(name string) error {
 			return errors.Unwrap(err)
 		}
 		defer in.Close()
-		if st, err := in.Stat(); err == nil && s.start != 0 && st.Mode().IsRegular() && st.ModTime().UnixNano() < s.start {
+		// (But who is of a subtree is told by older ones.)
+		if st, err := in.Stat(); err == nil && s.start != 0 && s.roots == nil && st.Mode().IsRegular() && st.ModTime().UnixNano() < s.start {
 			return nil // all of it is older
 		}
 	}
@@ -214,9 +229,8 @@ func (s *search) file(name string) error {
 	if _, untimed := r.(*output.FilemonReader); untimed && (s.start != 0 || s.end != 0) {
 		return errors.New("records of a filemon log have no times; search without --start and --end, or record with -f jsonl")
 	}
-	s.members = map[uint32]bool{}
-	for pid := range s.roots {
-		s.members[pid] = true
+	if lines, ok := r.(*output.JSONLReader); ok && s.glance != nil {
+		lines.Pass(s.glance.drops)
 	}
 	var rec output.Record
 	for {

@@ -48,7 +48,7 @@ type Options struct {
 	Spool  int           // bytes that may wait for the disk; 0: 64 MiB
 	Log    func(error)   // what goes wrong and is tried again; may be nil
 
-	now   func() time.Time // for tests
+	Now   func() time.Time // nil: time.Now
 	retry time.Duration    // how long to wait before what failed is tried again
 }
 
@@ -57,16 +57,16 @@ type Options struct {
 // another file (SIGHUP) is Reopen: what rotates logs has moved away the one that is
 // written, or else that becomes an earlier one. A file that is removed is made again.
 func Open(o Options, head *output.Header) (*spool.Spool, error) {
-	if o.now == nil {
-		o.now = time.Now
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = func(error) {}
 	}
 	to := spool.Options{
-		Format: o.Format, Limit: o.Spool, Slow: "the disk did not take them in time", Log: o.Log, Now: o.now, Retry: o.retry,
+		Format: o.Format, Limit: o.Spool, Slow: "the disk did not take them in time", Log: o.Log, Now: o.Now, Retry: o.retry,
 		Due: func(size int64, begun time.Time) bool {
-			return o.Size > 0 && size >= o.Size || o.Every > 0 && o.now().Sub(begun) >= o.Every
+			return o.Size > 0 && size >= o.Size || o.Every > 0 && o.Now().Sub(begun) >= o.Every
 		},
 	}
 	if err := to.Check(); err != nil {
@@ -146,7 +146,7 @@ func (f *files) open() error {
 	if err != nil {
 		return fmt.Errorf("write the log: %w", err)
 	}
-	f.f, f.began, f.checked = to, f.o.now(), f.o.now()
+	f.f, f.began, f.checked = to, f.o.Now(), f.o.Now()
 	f.tidy()
 	return nil
 }
@@ -156,7 +156,7 @@ const checkEvery = time.Second
 
 // Write writes to the file, or to another one if that was removed.
 func (f *files) Write(b []byte) (int, error) {
-	if now := f.o.now(); f.f != nil && now.Sub(f.checked) >= checkEvery {
+	if now := f.o.Now(); f.f != nil && now.Sub(f.checked) >= checkEvery {
 		f.checked = now
 		var st syscall.Stat_t
 		if err := syscall.Fstat(int(f.f.Fd()), &st); err == nil && st.Nlink == 0 {
@@ -172,7 +172,7 @@ func (f *files) Write(b []byte) (int, error) {
 			return 0, err
 		}
 		var head bytes.Buffer
-		spool.Begin(f.o.Format, f.head, &head, f.o.now(), []string{"the file before this one was removed with all that was in it"}).Flush()
+		spool.Begin(f.o.Format, f.head, &head, f.o.Now(), []string{"the file before this one was removed with all that was in it"}).Flush()
 		if _, err := f.f.Write(head.Bytes()); err != nil {
 			return 0, fmt.Errorf("write the log: %w", err)
 		}
@@ -239,7 +239,7 @@ func (f *files) doTidy() error {
 		if err != nil {
 			continue // somebody else has removed it
 		}
-		if f.o.Keep > 0 && i < len(names)-f.o.Keep || f.o.Age > 0 && f.o.now().Sub(st.ModTime()) > f.o.Age {
+		if f.o.Keep > 0 && i < len(names)-f.o.Keep || f.o.Age > 0 && f.o.Now().Sub(st.ModTime()) > f.o.Age {
 			errs = append(errs, os.Remove(name))
 		} else if !strings.HasSuffix(name, compressed) {
 			errs = append(errs, compress(name))
@@ -317,7 +317,7 @@ func Reader(from io.Reader) (io.ReadCloser, error) {
 	case !bytes.Equal(first[:n], magic):
 		return io.NopCloser(whole), nil
 	}
-	r, err := zstd.NewReader(whole, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	r, err := zstd.NewReader(whole, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, err
 	}

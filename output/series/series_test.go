@@ -40,8 +40,8 @@ func open(t *testing.T, o Options) *spool.Spool {
 	t.Helper()
 	o.Format, o.retry = "jsonl", 20*time.Millisecond
 	o.Log = func(err error) { t.Log(err) }
-	if o.now == nil {
-		o.now = clock()
+	if o.Now == nil {
+		o.Now = clock()
 	}
 	s, err := Open(o, &output.Header{Target: 7, Start: 1, Key: "k", Notes: []string{"a note"}})
 	do(t, err)
@@ -175,7 +175,7 @@ func TestKeep(t *testing.T) {
 		t.Errorf("%v", entries)
 	}
 	// By age: of what was written now, all is younger than a minute and older than nothing.
-	s = open(t, Options{Name: name, Age: time.Nanosecond, now: time.Now})
+	s = open(t, Options{Name: name, Age: time.Nanosecond, Now: time.Now})
 	do(t, s.End(&output.Trailer{Stop: 1}))
 	if names, err := Earlier(name); err != nil || len(names) != 0 {
 		t.Errorf("kept, though too old: %v, %v", names, err)
@@ -244,7 +244,7 @@ func TestRemoved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "logs")
 	do(t, os.Mkdir(dir, 0o755))
 	name := filepath.Join(dir, "log")
-	s := open(t, Options{Name: name, now: time.Now})
+	s := open(t, Options{Name: name, Now: time.Now})
 	numbered(s, 0, 10)
 	until(t, func() bool { return strings.Contains(text(name), `"/9"`) })
 	do(t, os.RemoveAll(dir))
