@@ -77,6 +77,9 @@ func Open(o Options, head *output.Header) (*spool.Spool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if before == "" {
+		before, until = f.lastEarlier() // who wrote it may have been killed between two files
+	}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -116,6 +119,19 @@ func (f *files) setAside() (name string, until time.Time, err error) {
 	}
 	name, err = f.putAside(st.ModTime())
 	return filepath.Base(name), st.ModTime(), err
+}
+
+// lastEarlier returns the last of the earlier files, and when it was last written to.
+func (f *files) lastEarlier() (name string, until time.Time) {
+	names, err := Earlier(f.o.Name)
+	if err != nil || len(names) == 0 {
+		return "", until
+	}
+	name = names[len(names)-1]
+	if st, err := os.Stat(name); err == nil {
+		until = st.ModTime()
+	}
+	return filepath.Base(name), until
 }
 
 // putAside renames the file that is written to one of a time.

@@ -194,6 +194,18 @@ func TestRestart(t *testing.T) {
 	if whole(t, all, 20); len(all) != 2 || !strings.Contains(all[1].header.Notes[0], "what was done until now is missing") {
 		t.Errorf("%d files, the second begins with %q", len(all), all[1].header.Notes)
 	}
+	// Killed before anything was written, or before there was a file.
+	for _, left := range []func() error{
+		func() error { return errors.Join(os.Rename(name, name+".20261120T140000.000000000Z"), os.WriteFile(name, nil, 0o600)) },
+		func() error { return os.Remove(name) },
+	} {
+		do(t, left())
+		s = open(t, Options{Name: name})
+		do(t, s.End(&output.Trailer{Stop: 1}))
+		if all := pieces(t, name); !strings.Contains(all[len(all)-1].header.Notes[0], "what was done until now is missing") {
+			t.Errorf("it begins with %q", all[len(all)-1].header.Notes)
+		}
+	}
 	// A directory that is none.
 	if _, err := Open(Options{Name: filepath.Join(name, "x"), Format: "jsonl"}, &output.Header{}); err == nil {
 		t.Error("a file is a directory")
