@@ -24,7 +24,7 @@ BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 # Recording needs root, so most tests do.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
-.PHONY: all test deps bmake lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-makes soak-oracle soak-fuzz generate install clean FORCE
+.PHONY: all test deps bmake lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-makes soak-watch soak-oracle soak-fuzz generate install clean FORCE
 
 all: bin/fanrec bin/fanrec-otlp
 
@@ -112,7 +112,7 @@ fuzz/%:
 
 SOAK_RUNS ?= 10
 MODELS    ?= 100000
-soak: soak-model soak-storm soak-makes soak-oracle soak-fuzz
+soak: soak-model soak-storm soak-makes soak-watch soak-oracle soak-fuzz
 
 soak-model:
 	$(GO) test -count=1 -timeout 0 -run TestModel -rapid.checks=$(MODELS) .
@@ -122,6 +122,10 @@ soak-storm: bin/fanrec
 
 soak-makes: bin/fanrec
 	$(SUDO) env FANREC=$(CURDIR)/bin/fanrec SOAK=1 $(GO) test -count=1 -timeout 0 ./tests/makes
+
+# Three servers under load for ten minutes; a day of 10,000,000 records.
+soak-watch: bin/fanrec
+	$(SUDO) env FANREC=$(CURDIR)/bin/fanrec SOAK=1 $(GO) test -count=1 -v -timeout 0 -run 'TestLong|TestDay' ./tests/servers ./tests/day
 
 soak-oracle: oracle-all
 

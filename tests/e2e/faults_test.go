@@ -261,7 +261,11 @@ func TestMountsWhileAttached(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.shell.Process.Kill(); s.shell.Wait(); unix.Unmount(filepath.Join(s.dir, "m"), unix.MNT_DETACH) })
+	t.Cleanup(func() {
+		s.shell.Process.Kill()
+		s.shell.Wait()
+		unix.Unmount(filepath.Join(s.dir, "m"), unix.MNT_DETACH)
+	})
 	s.args = []string{"attach", strconv.Itoa(s.shell.Process.Pid), "-q", "-f", "jsonl", "-o", log, "--only", "W"}
 	s.attach()
 	s.until("it is attached", func() bool { b, _ := os.ReadFile(log); return bytes.Contains(b, []byte(`"attached":true`)) })

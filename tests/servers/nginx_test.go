@@ -41,23 +41,29 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func TestNginx(t *testing.T) {
-	need(t, "nginx", "wrk", "pgrep")
-	port := freePort(t)
+// startNginx runs an nginx of its own in a directory, with a page.
+func startNginx(t *testing.T) (server *daemon, dir string, port int) {
+	t.Helper()
+	port = freePort(t)
 	dir, err := os.MkdirTemp("", "fanrec-nginx-")
 	do(t, err)
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	dir, err = filepath.EvalSymlinks(dir)
 	do(t, err, os.Chmod(dir, 0o755), os.Mkdir(dir+"/www", 0o755), os.WriteFile(dir+"/www/index.html", []byte("hello\n"), 0o644),
 		os.WriteFile(dir+"/conf", fmt.Appendf(nil, nginxConf, dir, port), 0o644))
-	workdir = dir
-	server := start(t, nil, "nginx", "-p", dir, "-c", dir+"/conf")
-	pidFile := dir + "/nginx.pid"
+	server = start(t, nil, "nginx", "-p", dir, "-c", dir+"/conf")
 	until(t, "nginx", func() bool {
-		b, err := os.ReadFile(pidFile)
+		b, err := os.ReadFile(dir + "/nginx.pid")
 		_, err2 := os.Stat(dir + "/socket")
 		return err == nil && len(b) > 1 && err2 == nil
 	})
+	return server, dir, port
+}
+
+func TestNginx(t *testing.T) {
+	need(t, "nginx", "wrk", "pgrep")
+	server, dir, port := startNginx(t)
+	workdir = dir
 	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
 	stay := start(t, nil, "wrk", "-t", "1", "-c", "4", "-d", "600", "--header", "Host: x", fmt.Sprintf("http://127.0.0.1:%d/nosuch", port))
 	s := watched(t, server.cmd.Process.Pid, func() {

@@ -11,17 +11,24 @@ import (
 	"fanrec/output"
 )
 
-func TestRedis(t *testing.T) {
-	need(t, "redis-server", "redis-benchmark", "redis-cli", "pgrep")
+// startRedis runs a redis of its own, with an append-only file, at a socket.
+func startRedis(t *testing.T) (server *daemon, dir, socket string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "fanrec-redis-")
 	do(t, err)
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	dir, err = filepath.EvalSymlinks(dir)
 	do(t, err)
-	workdir = dir
-	socket := dir + "/socket"
-	server := start(t, nil, "redis-server", "--port", "0", "--unixsocket", socket, "--dir", dir, "--appendonly", "yes", "--save", "", "--auto-aof-rewrite-percentage", "0")
+	socket = dir + "/socket"
+	server = start(t, nil, "redis-server", "--port", "0", "--unixsocket", socket, "--dir", dir, "--appendonly", "yes", "--save", "", "--auto-aof-rewrite-percentage", "0")
 	until(t, "redis", func() bool { _, err := os.Stat(socket); return err == nil })
+	return server, dir, socket
+}
+
+func TestRedis(t *testing.T) {
+	need(t, "redis-server", "redis-benchmark", "redis-cli", "pgrep")
+	server, dir, socket := startRedis(t)
+	workdir = dir
 	stay := start(t, nil, "redis-benchmark", "-s", socket, "-q", "-t", "set", "-n", "100000000", "-c", "4", "-r", "10000")
 	rewrites := 0
 	s := watched(t, server.cmd.Process.Pid, func() {

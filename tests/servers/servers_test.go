@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"fanrec/output"
+	"fanrec/output/series"
 	"fanrec/tests/oracle"
 
 	"github.com/google/go-cmp/cmp"
@@ -165,22 +166,34 @@ func watched(t *testing.T, pid int, load func()) *seen {
 
 func readLog(t *testing.T, name string) *seen {
 	t.Helper()
+	s := &seen{}
+	s.trailer = eachRecord(t, name, func(r *output.Record) {
+		c := *r
+		c.Path, c.Target = bytes.Clone(r.Path), bytes.Clone(r.Target)
+		s.records = append(s.records, c)
+	})
+	return s
+}
+
+// eachRecord reads a log, compressed or not, and returns how it ends.
+func eachRecord(t *testing.T, name string, each func(*output.Record)) *output.Trailer {
+	t.Helper()
 	f, err := os.Open(name)
 	do(t, err)
 	defer f.Close()
-	in, err := output.NewReader(f)
+	plain, err := series.Reader(f)
 	do(t, err)
-	s := &seen{}
+	defer plain.Close()
+	in, err := output.NewReader(plain)
+	do(t, err)
+	var r output.Record
 	for {
-		var r output.Record
 		if err := in.Read(&r); err == io.EOF {
-			s.trailer = in.Trailer()
-			return s
+			return in.Trailer()
 		} else if err != nil {
-			t.Fatalf("line %d: %v", in.Line(), err)
+			t.Fatalf("%s, line %d: %v", name, in.Line(), err)
 		}
-		r.Path, r.Target = bytes.Clone(r.Path), bytes.Clone(r.Target)
-		s.records = append(s.records, r)
+		each(&r)
 	}
 }
 
