@@ -114,7 +114,7 @@ func (j *joiner) met(p *process) {
 		return
 	}
 	r := j.start(p.proc, p.UID, p.Time)
-	r.Attached, r.Child = true, r.PID
+	r.Attached, r.Child, r.ChildStart = true, r.PID, r.Start
 	r.PID, r.Start, r.PPID = p.proc.Parent.TGID, p.proc.Parent.Start, 0
 	r.Comm, r.Exe = "", nil
 	if up := j.tree.Find(p.proc.Parent); up != nil {

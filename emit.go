@@ -74,7 +74,8 @@ func (j *joiner) emitProcess(p *process) {
 		if p.root || p.parent == nil || p.parent.Recording != p.proc.Recording {
 			return // the root of a tree
 		}
-		j.start(p.parent, p.parent.UID, p.Time).Child = p.proc.ID.TGID
+		r := j.start(p.parent, p.parent.UID, p.Time)
+		r.Child, r.ChildStart = p.proc.ID.TGID, p.proc.ID.Start
 		j.say(output.Fork, output.NoOp, nil, nil)
 	case ebpf.Exec:
 		j.emitExec(p)

@@ -35,6 +35,7 @@ type jsonObject struct {
 
 	PID, PPID, UID, Child uint32
 	Start                 uint64
+	ChildStart            uint64 `json:"child_start"`
 	Code, Signal          int
 	Comm, Exe, Path       string
 	Target, Seen          string
@@ -54,6 +55,8 @@ type jsonObject struct {
 	CommandRaw []string `json:"command_raw"`
 	Notes      []string
 	Key        string
+	Host, Boot string
+	Fanrec     string
 	Complete   bool
 	Incomplete []string
 }
@@ -77,7 +80,7 @@ func NewJSONLReader(r io.Reader) (*JSONLReader, error) {
 	if err != nil {
 		return nil, j.malformed(err)
 	}
-	j.header = Header{Target: o.PID, Start: at, Command: command, Key: o.Key, Notes: o.Notes}
+	j.header = Header{Target: o.PID, Start: at, Command: command, Key: o.Key, Notes: o.Notes, Origin: Origin{o.Host, o.Boot, o.Fanrec}}
 	return j, nil
 }
 
@@ -193,7 +196,7 @@ func (o *jsonObject) record(r *Record) error {
 		Time: at, PID: o.PID, PPID: o.PPID, Start: o.Start, UID: o.UID, Kind: Kind(kind), Op: Op(op), Comm: string(exact(o.Comm, o.CommRaw)),
 		Exe: exact(o.Exe, o.ExeRaw), Path: exact(o.Path, o.PathRaw), Target: exact(o.Target, o.TargetRaw),
 		Seen: exact(o.Seen, o.SeenRaw), SeenTarget: exact(o.SeenTarget, o.SeenTargetRaw),
-		Child: o.Child, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred, Attached: o.Attached,
+		Child: o.Child, ChildStart: o.ChildStart, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred, Attached: o.Attached,
 	}
 	if len(args) > 0 {
 		r.Args = []byte(strings.Join(args, "\x00") + "\x00")

@@ -89,6 +89,7 @@ type Record struct {
 	// another mount namespace and has other names for them; filled only if asked for.
 	Seen, SeenTarget []byte
 	Child            uint32 // Fork
+	ChildStart       uint64 // Fork: its start_boottime; 0 if not known
 	Code             int    // Exit: exit code
 	Signal           int    // Exit: what killed it, 0 if nothing did
 	Args             []byte // Exec: argv, each with a NUL, if asked for
@@ -123,6 +124,14 @@ type Header struct {
 	Command []string // argv
 	Notes   []string // what this recording cannot have
 	Key     string   // what its maker calls it; may be empty
+	Origin
+}
+
+// Origin is where a recording was made. What is empty is not known.
+type Origin struct {
+	Host    string // name of the machine
+	Boot    string // boot_id of random(4), since when numbers and times of start count
+	Version string // of fanrec
 }
 
 // Trailer ends a recording.

@@ -64,7 +64,12 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
   sudo fanrec attach --all --path '/etc/**' --only W,D,M`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(_ *cobra.Command, args []string) error { return f.run(args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.schema.choose(cmd.Flags(), &f.format); err != nil {
+				return err
+			}
+			return f.run(args)
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.unit, "unit", nil, "attach to the service `NAME` of systemd, also when it is started again (repeatable)")
@@ -180,7 +185,7 @@ func (f *attachFlags) run(args []string) error {
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave: a write then fails
 	j := &job{recordFlags: &f.recordFlags, filter: filter, log: log}
 	opts := fanrec.Options{
-		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: j.json(), Seen: j.json(), Log: log,
+		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: j.full(), Seen: j.full(), Log: log,
 		Epoch: f.epoch, ProcessRing: f.processRing, CallRing: f.callRing,
 	}
 	if f.args {
@@ -198,7 +203,7 @@ func (f *attachFlags) run(args []string) error {
 	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()
 	a := &attached{pieces: pieces, job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
-	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...)}
+	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...), Origin: output.Here(fullVersion())}
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
 	}
