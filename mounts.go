@@ -181,8 +181,9 @@ func (j *joiner) enter(calls []call) {
 	k := 0
 	forks := func(until int64) {
 		for ; k < len(j.now.procs) && j.now.procs[k].Time <= until; k++ {
-			if p := &j.now.procs[k]; p.kind == ebpf.Fork && p.parent != nil {
-				p.proc.MountNS = p.parent.MountNS
+			// Once: while the fork waits to be handed out, the child may enter another.
+			if p := &j.now.procs[k]; p.kind == ebpf.Fork && p.parent != nil && !p.placed {
+				p.proc.MountNS, p.placed = p.parent.MountNS, true
 			}
 		}
 	}

@@ -128,6 +128,7 @@ type process struct {
 	seen     bool
 	ready    bool
 	done     bool
+	placed   bool // Fork: the child's mount namespace is known
 }
 
 // pending holds all that waits.
