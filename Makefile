@@ -18,7 +18,7 @@ PURE        = . ./cgroup ./ebpf ./fan ./output/... ./proctree ./service/... ./cm
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
 PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build libcap2-bin systemd \
-	clang llvm libbpf-dev qemu-system-x86 xz-utils postgresql nginx wrk redis-server lsof jq
+	clang llvm libbpf-dev qemu-system-x86 xz-utils postgresql nginx wrk redis-server lsof jq podman crun
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 
 # Recording needs root, so most tests do.

@@ -114,11 +114,12 @@ func (j *joiner) met(p *process) {
 		return
 	}
 	r := j.start(p.proc, p.UID, p.Time)
-	r.Attached, r.Child, r.ChildStart = true, r.PID, r.Start
+	r.Attached, r.Child, r.ChildStart, r.ChildNSPID = true, r.PID, r.Start, r.NSPID
 	r.PID, r.Start, r.PPID = p.proc.Parent.TGID, p.proc.Parent.Start, 0
-	r.Comm, r.Exe = "", nil
+	r.NSPID, r.Container, r.ContainerName, r.Comm, r.Exe = 0, "", "", "", nil
 	if up := j.tree.Find(p.proc.Parent); up != nil {
 		r.Comm, r.Exe, r.PPID, r.UID = up.Comm, up.Exe, up.Parent.TGID, up.UID
+		r.NSPID, r.Container, r.ContainerName = nested(up), up.Container, up.ContainerName
 	}
 	j.say(output.Fork, output.NoOp, nil, nil)
 	if len(p.proc.Exe) > 0 {

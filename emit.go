@@ -22,9 +22,18 @@ type writer struct {
 func (j *joiner) start(p *proctree.Process, uid uint32, at int64) *output.Record {
 	j.who = p
 	j.rec = output.Record{
-		Time: at + j.clock, PID: p.ID.TGID, PPID: p.Parent.TGID, Start: p.ID.Start, UID: uid, Comm: p.Comm, Exe: p.Exe,
+		Time: at + j.clock, PID: p.ID.TGID, PPID: p.Parent.TGID, Start: p.ID.Start, UID: uid, Comm: p.Comm, Exe: p.Exe, NSPID: nested(p),
+		Container: p.Container, ContainerName: p.ContainerName,
 	}
 	return &j.rec
+}
+
+// nested returns the number of a process in its own pid namespace, 0 if that is the same.
+func nested(p *proctree.Process) uint32 {
+	if p.OwnPID == p.ID.TGID {
+		return 0
+	}
+	return p.OwnPID
 }
 
 // say hands out the record that start began.
@@ -75,7 +84,7 @@ func (j *joiner) emitProcess(p *process) {
 			return // the root of a tree
 		}
 		r := j.start(p.parent, p.parent.UID, p.Time)
-		r.Child, r.ChildStart = p.proc.ID.TGID, p.proc.ID.Start
+		r.Child, r.ChildStart, r.ChildNSPID = p.proc.ID.TGID, p.proc.ID.Start, nested(p.proc)
 		j.say(output.Fork, output.NoOp, nil, nil)
 	case ebpf.Exec:
 		j.emitExec(p)
@@ -97,6 +106,7 @@ func (j *joiner) emitProcess(p *process) {
 func (j *joiner) emitExec(p *process) {
 	j.root = p.proc.Root
 	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
+	j.contain(p.proc, p.cgroup)
 	image, ok := j.appendFile(j.path[0][:0], &p.image)
 	j.path[0] = image
 	if !ok {

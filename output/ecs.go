@@ -142,8 +142,11 @@ func (w *ECS) program(d *zerolog.Event, image []byte, comm string) *zerolog.Even
 }
 
 // numbers adds what a process is called.
-func (w *ECS) numbers(d *zerolog.Event, pid uint32, start uint64) *zerolog.Event {
+func (w *ECS) numbers(d *zerolog.Event, pid uint32, start uint64, own uint32) *zerolog.Event {
 	d = d.Uint32("pid", pid)
+	if own != 0 {
+		d = d.Uint32("vpid", own)
+	}
 	if id := w.identity(pid, start); id != nil {
 		d = d.Bytes("entity_id", id)
 	}
@@ -153,14 +156,14 @@ func (w *ECS) numbers(d *zerolog.Event, pid uint32, start uint64) *zerolog.Event
 // process adds the process that a record is about: of a fork it is the child.
 func (w *ECS) process(d *zerolog.Event, r *Record) *zerolog.Event {
 	if r.Kind == Fork {
-		parent := w.program(w.numbers(d.CreateDict(), r.PID, r.Start), r.Exe, r.Comm)
-		d = w.numbers(d, r.Child, r.ChildStart)
+		parent := w.program(w.numbers(d.CreateDict(), r.PID, r.Start, r.NSPID), r.Exe, r.Comm)
+		d = w.numbers(d, r.Child, r.ChildStart, r.ChildNSPID)
 		if !r.Attached { // it may have executed something since
 			d = w.program(d, r.Exe, r.Comm)
 		}
 		return d.Dict("parent", parent)
 	}
-	d = w.program(w.numbers(d, r.PID, r.Start), r.image(), r.Comm)
+	d = w.program(w.numbers(d, r.PID, r.Start, r.NSPID), r.image(), r.Comm)
 	switch {
 	case r.Kind == Exec && len(r.Args) > 0:
 		args := r.argv()
@@ -209,6 +212,13 @@ func (w *ECS) Write(r *Record) error {
 	e = e.Dict("user", e.CreateDict().Bytes("id", w.number(r.UID)))
 	if !r.ofProcess() {
 		e = e.Dict("file", w.file(e.CreateDict(), r))
+	}
+	if r.Container != "" {
+		c := e.CreateDict().Str("id", r.Container)
+		if r.ContainerName != "" {
+			c = c.Str("name", r.ContainerName)
+		}
+		e = e.Dict("container", c)
 	}
 	own := w.own(e.CreateDict(), r)
 	if r.Handle != "" {

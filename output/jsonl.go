@@ -48,7 +48,11 @@ func (j *JSONL) Write(r *Record) error {
 	if r.Op != NoOp {
 		e = e.Str("op", r.Op.String())
 	}
-	e = e.Uint32("pid", r.PID).Uint32("ppid", r.PPID).Uint64("start", r.Start).Uint32("uid", r.UID).Str("comm", r.Comm)
+	e = e.Uint32("pid", r.PID)
+	if r.NSPID != 0 {
+		e = e.Uint32("nspid", r.NSPID)
+	}
+	e = e.Uint32("ppid", r.PPID).Uint64("start", r.Start).Uint32("uid", r.UID).Str("comm", r.Comm)
 	if !utf8.ValidString(r.Comm) {
 		e = e.Str("comm_raw", base64.StdEncoding.EncodeToString([]byte(r.Comm)))
 	}
@@ -60,6 +64,9 @@ func (j *JSONL) Write(r *Record) error {
 		e = e.Uint32("child", r.Child)
 		if r.ChildStart != 0 {
 			e = e.Uint64("child_start", r.ChildStart)
+		}
+		if r.ChildNSPID != 0 {
+			e = e.Uint32("child_nspid", r.ChildNSPID)
 		}
 	case Exit:
 		e = e.Int("code", r.Code).Int("signal", r.Signal)
@@ -80,6 +87,12 @@ func (j *JSONL) Write(r *Record) error {
 	}
 	if r.Handle != "" {
 		e = e.Str("handle", r.Handle)
+	}
+	if r.Container != "" {
+		e = e.Str("container", r.Container)
+	}
+	if r.ContainerName != "" {
+		e = e.Str("container_name", r.ContainerName)
 	}
 	if r.Inferred {
 		e = e.Bool("inferred", true)

@@ -36,6 +36,10 @@ type jsonObject struct {
 	PID, PPID, UID, Child uint32
 	Start                 uint64
 	ChildStart            uint64 `json:"child_start"`
+	ChildNSPID            uint32 `json:"child_nspid"`
+	NSPID                 uint32
+	Container             string
+	ContainerName         string `json:"container_name"`
 	Code, Signal          int
 	Comm, Exe, Path       string
 	Target, Seen          string
@@ -196,7 +200,8 @@ func (o *jsonObject) record(r *Record) error {
 		Time: at, PID: o.PID, PPID: o.PPID, Start: o.Start, UID: o.UID, Kind: Kind(kind), Op: Op(op), Comm: string(exact(o.Comm, o.CommRaw)),
 		Exe: exact(o.Exe, o.ExeRaw), Path: exact(o.Path, o.PathRaw), Target: exact(o.Target, o.TargetRaw),
 		Seen: exact(o.Seen, o.SeenRaw), SeenTarget: exact(o.SeenTarget, o.SeenTargetRaw),
-		Child: o.Child, ChildStart: o.ChildStart, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred, Attached: o.Attached,
+		NSPID: o.NSPID, Container: o.Container, ContainerName: o.ContainerName,
+		Child: o.Child, ChildStart: o.ChildStart, ChildNSPID: o.ChildNSPID, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred, Attached: o.Attached,
 	}
 	if len(args) > 0 {
 		r.Args = []byte(strings.Join(args, "\x00") + "\x00")

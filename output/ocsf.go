@@ -64,13 +64,18 @@ const (
 	ocsfExecutable = 8
 )
 
-var ocsfProfiles = []byte(`["host","datetime"]`)
+// The profiles that lines are of: the last one brings what is about containers.
+var (
+	ocsfProfiles  = []byte(`["host","datetime"]`)
+	ocsfContainer = []byte(`["host","datetime","container"]`)
+)
 
 // ocsfEvent is how OCSF sorts what happened.
 type ocsfEvent struct {
 	class, activity  int
 	name             string // of the activity, if that is ocsfOther
 	severity, status int
+	profiles         []byte
 }
 
 var ocsfEvents = [Kinds]ocsfEvent{
@@ -84,7 +89,10 @@ var ocsfEvents = [Kinds]ocsfEvent{
 
 func ocsfOf(r *Record) ocsfEvent {
 	e := ocsfEvents[r.Kind]
-	e.severity, e.status = ocsfInformational, ocsfSuccess
+	e.severity, e.status, e.profiles = ocsfInformational, ocsfSuccess, ocsfProfiles
+	if r.Container != "" || r.NSPID != 0 || r.ChildNSPID != 0 {
+		e.profiles = ocsfContainer
+	}
 	switch r.Op {
 	case Create, Mkdir, Mknod, Bind:
 		e.activity = ocsfCreate
@@ -112,7 +120,7 @@ func (w *OCSF) begin(at int64, ev ocsfEvent) *zerolog.Event {
 	}
 	// Milliseconds are all that its times have.
 	e = when(e.Int64("time", at/1e6), "time_dt", at).Int("severity_id", ev.severity).Int("status_id", ev.status)
-	m := e.CreateDict().Str("version", OCSFVersion).RawJSON("product", w.product).RawJSON("profiles", ocsfProfiles).Int64("sequence", w.next(at))
+	m := e.CreateDict().Str("version", OCSFVersion).RawJSON("product", w.product).RawJSON("profiles", ev.profiles).Int64("sequence", w.next(at))
 	if w.tags != nil {
 		m = m.RawJSON("tags", w.tags)
 	}
@@ -127,7 +135,7 @@ func (w *OCSF) end(e *zerolog.Event) error {
 
 // lifecycle begins a line that is about fanrec itself.
 func (w *OCSF) lifecycle(at int64, ev ocsfEvent) *zerolog.Event {
-	ev.class = ocsfLifecycle
+	ev.class, ev.profiles = ocsfLifecycle, ocsfProfiles
 	return w.begin(at, ev).RawJSON("app", w.product)
 }
 
@@ -191,8 +199,11 @@ func (r *Record) fileType() int {
 }
 
 // process adds what a process is called, and what it executes.
-func (w *OCSF) process(d *zerolog.Event, pid uint32, start uint64, image []byte, comm string) *zerolog.Event {
+func (w *OCSF) process(d *zerolog.Event, pid uint32, start uint64, own uint32, image []byte, comm string) *zerolog.Event {
 	d = d.Uint32("pid", pid)
+	if own != 0 {
+		d = d.Uint32("namespace_pid", own)
+	}
 	if id := w.identity(pid, start); id != nil {
 		d = d.Bytes("uid", id)
 	}
@@ -207,7 +218,14 @@ func (w *OCSF) process(d *zerolog.Event, pid uint32, start uint64, image []byte,
 
 // self adds the process of a record, with its parent and its user.
 func (w *OCSF) self(d *zerolog.Event, r *Record, image []byte, comm string) *zerolog.Event {
-	d = w.process(d, r.PID, r.Start, image, comm)
+	d = w.process(d, r.PID, r.Start, r.NSPID, image, comm)
+	if r.Container != "" {
+		c := d.CreateDict().Str("uid", r.Container)
+		if r.ContainerName != "" {
+			c = c.Str("name", r.ContainerName)
+		}
+		d = d.Dict("container", c)
+	}
 	if r.PPID != 0 {
 		d = d.Dict("parent_process", d.CreateDict().Uint32("pid", r.PPID))
 	}
@@ -248,7 +266,7 @@ func (w *OCSF) Write(r *Record) error {
 		} else {
 			e = e.Int("launch_type_id", ocsfForked)
 		}
-		e = e.Dict("process", w.process(e.CreateDict(), r.Child, r.ChildStart, image, comm))
+		e = e.Dict("process", w.process(e.CreateDict(), r.Child, r.ChildStart, r.ChildNSPID, image, comm))
 	default:
 		d := w.self(e.CreateDict(), r, r.image(), r.Comm)
 		switch r.Kind {

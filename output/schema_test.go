@@ -38,11 +38,17 @@ func corpus() []output.Record {
 					r.Seen, r.SeenTarget = []byte(name), []byte(name)
 				}
 				r.Attached = i%3 == 0
+				if i%4 == 0 {
+					r.NSPID, r.Container = 1, strings.Repeat("0123456789abcdef", 4)
+				}
+				if i%8 == 0 {
+					r.ContainerName = name
+				}
 				switch kind {
 				case output.Fork:
 					r.Path, r.Child = nil, 8
 					if i%2 == 0 {
-						r.ChildStart = 100
+						r.ChildStart, r.ChildNSPID = 100, 1
 					}
 				case output.Exec:
 					if i%4 < 2 {

@@ -185,7 +185,7 @@ func (f *attachFlags) run(args []string) error {
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave: a write then fails
 	j := &job{recordFlags: &f.recordFlags, filter: filter, log: log}
 	opts := fanrec.Options{
-		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: j.full(), Seen: j.full(), Log: log,
+		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: j.full(), Seen: j.full(), Containers: j.full(), Log: log,
 		Epoch: f.epoch, ProcessRing: f.processRing, CallRing: f.callRing,
 	}
 	if f.args {

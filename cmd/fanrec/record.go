@@ -322,7 +322,7 @@ func (j *job) alone() error {
 		return err
 	}
 	opts := fanrec.Options{
-		NoCalls: j.noCalls, Absent: j.absent, Modify: j.modify, Attrib: j.attrib, Epoch: j.epoch, WaitAll: j.waitAll, Handles: j.full(), Seen: j.full(), Log: j.log,
+		NoCalls: j.noCalls, Absent: j.absent, Modify: j.modify, Attrib: j.attrib, Epoch: j.epoch, WaitAll: j.waitAll, Handles: j.full(), Seen: j.full(), Containers: j.full(), Log: j.log,
 		ProcessRing: j.processRing, CallRing: j.callRing, LimitedQueue: j.limitedQueue, NoRings: j.noRings,
 	}
 	if j.args {
