@@ -127,7 +127,7 @@ func (j *joiner) met(p *process) {
 		j.setHandle(p.image.self)
 		j.say(output.Exec, output.NoOp, p.proc.Exe, nil)
 	}
-	if cwd, ok := j.appendFile(j.path[0][:0], &p.interp); ok {
+	if cwd, ok := j.appendHost(j.path[0][:0], p.proc, &p.interp); ok {
 		j.path[0] = cwd
 		j.start(p.proc, p.UID, p.Time).Attached = true
 		j.setHandle(p.interp.self)
@@ -142,7 +142,7 @@ func (j *joiner) emitHeld(p *process) {
 	}
 	r := j.start(p.proc, p.proc.UID, p.Time)
 	r.Attached = true
-	path, ok := j.appendFile(j.path[0][:0], &p.image)
+	path, ok := j.appendHost(j.path[0][:0], p.proc, &p.image)
 	j.path[0] = path
 	if !ok {
 		j.unresolved()

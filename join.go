@@ -74,6 +74,7 @@ type joiner struct {
 	guess      bool   // bitModify is there for what rings do only
 	notes      uint32 // of bitModify and bitAttrib: what becomes records of its own
 
+	hosted     []byte // see host
 	now, spare pending
 	remap      []int32
 	targets    index

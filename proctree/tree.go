@@ -241,6 +241,20 @@ func (t *Tree) Live() int { return t.live }
 // Total returns how many processes were ever in the tree.
 func (t *Tree) Total() int { return t.total }
 
+// Below returns the descendants of a process that are not yet retired.
+func (t *Tree) Below(p *Process) []*Process {
+	var below []*Process
+	t.All(func(q *Process) {
+		for up := t.Find(q.Parent); up != nil; up = t.Find(up.Parent) {
+			if up == p {
+				below = append(below, q)
+				return
+			}
+		}
+	})
+	return below
+}
+
 // All calls fn for every process that is not retired.
 func (t *Tree) All(fn func(*Process)) {
 	for _, p := range t.byPID {

@@ -13,6 +13,8 @@ import (
 
 	"fanrec/output"
 	"fanrec/tests/schema"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // podman runs act in a container of podman that is called name, of a directory with nothing
@@ -178,7 +180,7 @@ func TestAttachContainer(t *testing.T) {
 		t.Fatalf("its number: %q, %v", id, err)
 	}
 	// Who comes into it by exec is moved to its cgroup, and enters its namespaces.
-	come := `mount -t cgroup2 none /sys/fs/cgroup && exec podman exec "$0" /bin/act creat /tmp/come , usleep 100000`
+	come := `mount -t cgroup2 none /sys/fs/cgroup && exec podman exec "$0" /bin/act creat /tmp/come , usleep 300000`
 	if out, err := exec.Command(filepath.Join(tools, "fanrec"), "-q", "--no-service", "-w", "-f", "jsonl", "-o", filepath.Join(dir, "come"), "--",
 		"unshare", "-m", "sh", "-c", come, name).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -212,5 +214,62 @@ func TestAttachContainer(t *testing.T) {
 	})
 	if found != 1 {
 		t.Errorf("%d processes were there, want 1", found)
+	}
+}
+
+// TestContainerImage: an image is an overlay that the runtime mounts, and that the container
+// has as its root: a record has both names of what is in it.
+func TestContainerImage(t *testing.T) {
+	needPodman(t)
+	dir := t.TempDir()
+	name := "fanrec-image-" + strconv.Itoa(os.Getpid())
+	podman(t, dir, name, "") // for its root directory
+	if out, err := exec.Command("sh", "-c", `tar -C "$1/root" -c . | podman import - "$0"`, name, dir).CombinedOutput(); err != nil {
+		t.Skipf("podman cannot import an image here: %s", out)
+	}
+	defer exec.Command("podman", "rmi", "-f", name).Run()
+	log := filepath.Join(dir, "log")
+	// Here the recorder has the mounts of podman, as on a machine with the unified hierarchy only.
+	run := `umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$1" -q --no-service -w -f jsonl -o "$2" -- podman run --rm --name "$0" --privileged \
+		--pids-limit 0 --network none --ulimit nofile=1000:1000 --ulimit nproc=1000:1000 "$0" \
+		/bin/act creat /tmp/made , rename /tmp/made /tmp/named , open /tmp/named r , chdir /tmp , mkdir below , open /proc/version r , unlink /tmp/named`
+	if out, err := exec.Command("unshare", "-m", "sh", "-c", run, name, filepath.Join(tools, "fanrec"), log).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var got []string
+	read(t, log, func(r *output.Record) {
+		if r.Comm != "act" || r.ContainerName != name {
+			return
+		}
+		// The root of the container is called so here, for as long as it runs.
+		host := func(path []byte) string {
+			layer, inside, ok := strings.Cut(string(path), "/merged/")
+			if !ok || filepath.Base(filepath.Dir(layer)) != "overlay" {
+				return string(path)
+			}
+			return "merged/" + inside
+		}
+		line := r.Kind.String()
+		for _, path := range [][]byte{r.Path, r.Seen, r.Target, r.SeenTarget} {
+			if len(path) > 0 {
+				line += " " + host(path)
+			}
+		}
+		if r.Kind != output.Exit {
+			got = append(got, line)
+		}
+	})
+	want := []string{
+		"exec merged/bin/act /bin/act",
+		"write merged/tmp/made /tmp/made",
+		"rename merged/tmp/made /tmp/made merged/tmp/named /tmp/named",
+		"read merged/tmp/named /tmp/named",
+		"chdir merged/tmp /tmp",
+		"write merged/tmp/below /tmp/below",
+		"read /proc/version", // that is the container's own
+		"delete merged/tmp/named /tmp/named",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
 	}
 }
