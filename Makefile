@@ -18,7 +18,7 @@ PURE        = . ./cgroup ./ebpf ./fan ./output/... ./proctree ./service/... ./cm
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
 PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build libcap2-bin systemd \
-	clang llvm libbpf-dev qemu-system-x86 xz-utils postgresql nginx wrk redis-server lsof prometheus
+	clang llvm libbpf-dev qemu-system-x86 xz-utils postgresql nginx wrk redis-server lsof prometheus jq podman crun
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 
 # Recording needs root, so most tests do.
@@ -104,7 +104,7 @@ bench-go:
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s
 FUZZERS   = fan/FuzzDecode fan/FuzzDecodeDescriptor fan/FuzzMounts ebpf/FuzzDecodeProcess ebpf/FuzzDecodeCall ebpf/FuzzDecodeHeld ebpf/FuzzRing \
-	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge output/FuzzText service/FuzzDecode cmd/fanrec/FuzzGlobs \
+	ebpf/FuzzExtractTypes output/FuzzFilemonReader output/FuzzJSONLReader output/FuzzFilemonForge output/FuzzJSONLForge output/FuzzSchema output/FuzzText service/FuzzDecode cmd/fanrec/FuzzGlobs \
 	service/cuse/FuzzDecode
 fuzz: $(FUZZERS:%=fuzz/%)
 fuzz/%:

@@ -24,6 +24,10 @@ func (j *joiner) emitAbsent(c *call) {
 		path = appendClean(append(j.path[1][:0], path...), 0, name)
 		j.path[1] = path
 	}
+	if j.byWalk(&c.file[0]) && c.proc.MountNS != 0 {
+		path = j.host(append(j.path[2][:0], path...), 0, c.proc, 0)
+		j.path[2] = path
+	}
 	j.say(output.Absent, output.NoOp, path, nil)
 }
 

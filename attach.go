@@ -114,11 +114,12 @@ func (j *joiner) met(p *process) {
 		return
 	}
 	r := j.start(p.proc, p.UID, p.Time)
-	r.Attached, r.Child = true, r.PID
+	r.Attached, r.Child, r.ChildStart, r.ChildNSPID = true, r.PID, r.Start, r.NSPID
 	r.PID, r.Start, r.PPID = p.proc.Parent.TGID, p.proc.Parent.Start, 0
-	r.Comm, r.Exe = "", nil
+	r.NSPID, r.Container, r.ContainerName, r.Comm, r.Exe = 0, "", "", "", nil
 	if up := j.tree.Find(p.proc.Parent); up != nil {
 		r.Comm, r.Exe, r.PPID, r.UID = up.Comm, up.Exe, up.Parent.TGID, up.UID
+		r.NSPID, r.Container, r.ContainerName = nested(up), up.Container, up.ContainerName
 	}
 	j.say(output.Fork, output.NoOp, nil, nil)
 	if len(p.proc.Exe) > 0 {
@@ -126,7 +127,7 @@ func (j *joiner) met(p *process) {
 		j.setHandle(p.image.self)
 		j.say(output.Exec, output.NoOp, p.proc.Exe, nil)
 	}
-	if cwd, ok := j.appendFile(j.path[0][:0], &p.interp); ok {
+	if cwd, ok := j.appendHost(j.path[0][:0], p.proc, &p.interp); ok {
 		j.path[0] = cwd
 		j.start(p.proc, p.UID, p.Time).Attached = true
 		j.setHandle(p.interp.self)
@@ -141,7 +142,7 @@ func (j *joiner) emitHeld(p *process) {
 	}
 	r := j.start(p.proc, p.proc.UID, p.Time)
 	r.Attached = true
-	path, ok := j.appendFile(j.path[0][:0], &p.image)
+	path, ok := j.appendHost(j.path[0][:0], p.proc, &p.image)
 	j.path[0] = path
 	if !ok {
 		j.unresolved()

@@ -22,9 +22,18 @@ type writer struct {
 func (j *joiner) start(p *proctree.Process, uid uint32, at int64) *output.Record {
 	j.who = p
 	j.rec = output.Record{
-		Time: at + j.clock, PID: p.ID.TGID, PPID: p.Parent.TGID, Start: p.ID.Start, UID: uid, Comm: p.Comm, Exe: p.Exe,
+		Time: at + j.clock, PID: p.ID.TGID, PPID: p.Parent.TGID, Start: p.ID.Start, UID: uid, Comm: p.Comm, Exe: p.Exe, NSPID: nested(p),
+		Container: p.Container, ContainerName: p.ContainerName,
 	}
 	return &j.rec
+}
+
+// nested returns the number of a process in its own pid namespace, 0 if that is the same.
+func nested(p *proctree.Process) uint32 {
+	if p.OwnPID == p.ID.TGID {
+		return 0
+	}
+	return p.OwnPID
 }
 
 // say hands out the record that start began.
@@ -74,7 +83,8 @@ func (j *joiner) emitProcess(p *process) {
 		if p.root || p.parent == nil || p.parent.Recording != p.proc.Recording {
 			return // the root of a tree
 		}
-		j.start(p.parent, p.parent.UID, p.Time).Child = p.proc.ID.TGID
+		r := j.start(p.parent, p.parent.UID, p.Time)
+		r.Child, r.ChildStart, r.ChildNSPID = p.proc.ID.TGID, p.proc.ID.Start, nested(p.proc)
 		j.say(output.Fork, output.NoOp, nil, nil)
 	case ebpf.Exec:
 		j.emitExec(p)
@@ -96,7 +106,8 @@ func (j *joiner) emitProcess(p *process) {
 func (j *joiner) emitExec(p *process) {
 	j.root = p.proc.Root
 	p.proc.Comm, p.proc.UID = string(j.now.get(p.comm)), p.UID
-	image, ok := j.appendFile(j.path[0][:0], &p.image)
+	j.contain(p.proc, p.cgroup)
+	image, ok := j.appendHost(j.path[0][:0], p.proc, &p.image)
 	j.path[0] = image
 	if !ok {
 		j.unresolved()
@@ -134,6 +145,14 @@ func (j *joiner) script(p *process) ([]byte, bool) {
 	return path, ok
 }
 
+// hostScript turns the path of a script into the recorder's.
+func (j *joiner) hostScript(p *process, path []byte) []byte {
+	if !j.byWalk(&p.base) {
+		return path
+	}
+	return j.host(path, 0, p.proc, 0)
+}
+
 // emitLoaded hands out the R of what the kernel opened for an exec: by its
 // event, by the record of the file, or else by the name that was executed.
 func (j *joiner) emitLoaded(p *process, event int32, f *file) {
@@ -142,12 +161,14 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 	j.rec.Inferred, j.rec.Handle = false, ""
 	switch {
 	case f != nil && (f.self.FS != 0 || f.walk.n > 0):
-		path, ok = j.appendFile(j.path[0][:0], f)
+		path, ok = j.appendHost(j.path[0][:0], p.proc, f)
 		j.setHandle(f.self)
 	case event >= 0:
 		e := &j.now.events[event]
 		if event == p.script {
-			path, ok = j.shownScript(p, e)
+			if path, ok = j.shownScript(p, e); ok {
+				path = j.hostScript(p, path)
+			}
 		}
 		if !ok {
 			path, ok = j.at(j.path[0][:0], e)
@@ -157,7 +178,9 @@ func (j *joiner) emitLoaded(p *process, event int32, f *file) {
 		// fanotify does not watch it, or this process executed it before, in
 		// one event with now.
 		j.rec.Inferred = true
-		path, ok = j.script(p)
+		if path, ok = j.script(p); ok {
+			path = j.hostScript(p, path)
+		}
 	}
 	j.path[0] = path
 	if !ok {
@@ -188,7 +211,7 @@ func (j *joiner) emitCall(c *call) {
 		if c.Flags&ebpf.Alone == 0 {
 			c.proc.Went, c.proc.Goer = c.Time, c.TID
 		}
-		if path, ok := j.appendFile(j.path[0][:0], &c.file[0]); ok {
+		if path, ok := j.appendHost(j.path[0][:0], c.proc, &c.file[0]); ok {
 			j.path[0] = path
 			j.setHandle(c.file[0].self)
 			j.say(output.Chdir, output.NoOp, path, nil)
@@ -236,10 +259,13 @@ func (j *joiner) emitOpen(c *call, e *event) {
 	case c.blind():
 		if path, ok = j.appendTextIn(j.path[0][:0], &c.Header, &c.file[1], j.now.get(c.text[0])); ok {
 			path = append(path[:0], j.follow(path, &c.Header)...) // a symbolic link at the end, too
+			if j.byWalk(&c.file[1]) {
+				path = j.host(path, 0, c.proc, 0)
+			}
 		}
 		j.rec.Inferred = true
 	default:
-		path, ok = j.appendFile(j.path[0][:0], f)
+		path, ok = j.appendHost(j.path[0][:0], c.proc, f)
 		j.setHandle(f.self)
 	}
 	j.path[0] = path
@@ -368,7 +394,7 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 	ok := true
 	switch {
 	case c.over > 0 && op == output.Hard && c.merged[0].n > 0:
-		from = append(j.path[0][:0], j.now.get(c.merged[0])...)
+		from = j.appendMerged(j.path[0][:0], c, 0)
 	case op == output.Symbolic:
 		from, ok = append(j.path[0][:0], text...), len(text) > 0
 	case e != nil && bytes.HasPrefix(text, []byte("/proc/")):
@@ -394,7 +420,7 @@ func (j *joiner) emitLink(c *call, e *event, op output.Op) {
 		to, ok2 = j.shown(c, 1, to, ok2)
 		to, ok2 = j.remounted(c, 1, e.dir, to, ok2)
 	case c.over > 0:
-		to = append(j.path[1][:0], j.now.get(c.merged[1])...)
+		to = j.appendMerged(j.path[1][:0], c, 1)
 		j.rec.Inferred = true
 	default:
 		to, ok2 = j.appendText(j.path[1][:0], c, 1)

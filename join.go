@@ -1,6 +1,7 @@
 package fanrec
 
 import (
+	"fanrec/cgroup"
 	"fanrec/ebpf"
 	"fanrec/fan"
 	"fanrec/output"
@@ -68,9 +69,12 @@ type joiner struct {
 	handles bool   // fill Record.Handle
 	seen    bool   // fill Record.Seen and SeenTarget
 	args    bool   // fill Record.Args
-	guess   bool   // bitModify is there for what rings do only
-	notes   uint32 // of bitModify and bitAttrib: what becomes records of its own
+	// containers is nil if none are told of.
+	containers *cgroup.Containers
+	guess      bool   // bitModify is there for what rings do only
+	notes      uint32 // of bitModify and bitAttrib: what becomes records of its own
 
+	hosted     []byte // see host
 	now, spare pending
 	remap      []int32
 	targets    index
@@ -285,12 +289,14 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		p.parent = j.tree.Find(r.Parent)
 		p.root = r.Flags&ebpf.Recorder != 0
 		p.comm = j.now.put(r.Comm)
+		j.contain(p.proc, r.Cgroup)
 		p.proc.Layered = p.parent != nil && p.parent.Layered
 		p.proc.Recording = j.heir(&p) // for all that is known yet: see inherit
 		p.proc.Heirs = p.proc.Recording
 	case ebpf.Follow:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil {
 			p.proc, p.fresh = j.tree.Follow(r), true
+			j.contain(p.proc, r.Cgroup)
 			if f := j.trees.follows[r.Request]; f != nil { // for all that is known yet: see followed
 				if p.proc.Heirs = f.recording; !f.children {
 					p.proc.Recording = f.recording
@@ -312,6 +318,8 @@ func (j *joiner) addProcess(r *ebpf.Process) {
 		}
 		p.image, p.interp = j.file(&r.Image, r.Flags), j.file(&r.Interp, r.Flags)
 		p.base = j.file(&r.Base, r.Flags)
+		p.cgroup = r.Cgroup
+		j.containers.Of(r.Cgroup) // while it is there
 		p.comm, p.filename, p.args = j.now.put(r.Comm), j.now.put(r.Filename), j.now.put(r.Args)
 	case ebpf.Exit:
 		if p.proc = j.tree.Find(r.ID); p.proc == nil || !j.tree.Gone(p.proc, r.Time, r.Status) {

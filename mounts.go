@@ -80,6 +80,13 @@ func (m *mountTables) of(p *proctree.Process, at int64) *fan.MountTable {
 // append appends a path of this mount namespace: of now, or if it has none, of
 // the nearest time at which it had.
 func (m *mountTables) append(dst []byte, dev uint32, inside []byte) []byte {
+	dst, _ = m.appendShown(dst, dev, inside)
+	return dst
+}
+
+// appendShown does so, too, and reports false if it has none at any time: then the path
+// inside the filesystem is appended.
+func (m *mountTables) appendShown(dst []byte, dev uint32, inside []byte) ([]byte, bool) {
 	n := len(dst)
 	dst, ok := m.now.Append(dst, dev, inside)
 	for i := 0; !ok && i < len(m.next); i++ {
@@ -88,7 +95,7 @@ func (m *mountTables) append(dst []byte, dev uint32, inside []byte) []byte {
 	for i := len(m.former) - 1; !ok && i >= 0; i-- {
 		dst, ok = m.former[i].Append(dst[:n], dev, inside)
 	}
-	return dst
+	return dst, ok
 }
 
 // steady tells whether a path inside a filesystem is named by one mount now and
@@ -181,8 +188,9 @@ func (j *joiner) enter(calls []call) {
 	k := 0
 	forks := func(until int64) {
 		for ; k < len(j.now.procs) && j.now.procs[k].Time <= until; k++ {
-			if p := &j.now.procs[k]; p.kind == ebpf.Fork && p.parent != nil {
-				p.proc.MountNS = p.parent.MountNS
+			// Once: while the fork waits to be handed out, the child may enter another.
+			if p := &j.now.procs[k]; p.kind == ebpf.Fork && p.parent != nil && !p.placed {
+				p.proc.MountNS, p.placed = p.parent.MountNS, true
 			}
 		}
 	}
@@ -369,31 +377,53 @@ func (r *Recorder) leave(gone []uint32) error {
 func (r *Recorder) meet() error {
 	j := r.join
 	for ns, p := range j.strangers {
-		// The one that called mount(2) may be gone: its parent is there as well.
-		for ; p != nil; p = j.tree.Find(p.Parent) {
-			pid := int(p.ID.TGID)
-			if mountNamespace(strconv.Itoa(pid)) != ns {
-				continue
+		// The one that called mount(2) may be gone: its parent is there as well. Or it
+		// entered the namespace of a container, left a child there, and went.
+		found := false
+		for q := p; q != nil && !found; q = j.tree.Find(q.Parent) {
+			var err error
+			if found, err = r.meetIn(ns, q); err != nil {
+				return err
 			}
-			mounts, err := fan.MountsOf(pid)
-			if err != nil {
-				continue
-			}
-			if j.mounts.others == nil || len(j.mounts.others) > maxNamespaces {
-				j.mounts.others = map[uint32]*fan.MountTable{}
-			}
-			j.mounts.others[ns] = fan.NewMountTable(mounts)
-			all, err := r.overlaysOf(fmt.Sprintf("/proc/%d/root", pid), ns, mounts)
+		}
+		if found || j.mounts.others[ns] != nil {
+			delete(j.strangers, ns)
+			continue
+		}
+		for _, q := range j.tree.Below(p) {
+			found, err := r.meetIn(ns, q)
 			if err != nil {
 				return err
 			}
-			if all {
+			if found {
 				break
 			}
 		}
+		// The record of that child may still come.
+		if j.mounts.others[ns] != nil || j.tree.Find(p.ID) == nil {
+			delete(j.strangers, ns)
+		}
 	}
-	clear(j.strangers)
 	return nil
+}
+
+// meetIn reads the mount table of a process, if it is in a namespace. It reports
+// whether all that is in the table could be looked into.
+func (r *Recorder) meetIn(ns uint32, p *proctree.Process) (bool, error) {
+	j := r.join
+	pid := int(p.ID.TGID)
+	if mountNamespace(strconv.Itoa(pid)) != ns {
+		return false, nil
+	}
+	mounts, err := fan.MountsOf(pid)
+	if err != nil {
+		return false, nil // it has just gone
+	}
+	if j.mounts.others == nil || len(j.mounts.others) > maxNamespaces {
+		j.mounts.others = map[uint32]*fan.MountTable{}
+	}
+	j.mounts.others[ns] = fan.NewMountTable(mounts)
+	return r.overlaysOf(fmt.Sprintf("/proc/%d/root", pid), ns, mounts)
 }
 
 // maxNamespaces bounds how many mount tables of other namespaces are kept.
@@ -432,6 +462,11 @@ func (r *Recorder) leaveNamespaces() {
 	}
 	used := map[uint32]bool{}
 	r.join.tree.All(func(p *proctree.Process) { used[p.MountNS] = true })
+	for i := range r.join.now.calls { // who enters one by a call that is still to be looked at
+		if c := &r.join.now.calls[i]; c.op == ebpf.OpMount {
+			used[c.fmode] = true
+		}
+	}
 	for ns := range others {
 		if used[ns] || r.join.strangers[ns] != nil {
 			continue

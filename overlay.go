@@ -313,7 +313,7 @@ func (j *joiner) through(c *call) {
 		first = 1 // by a descriptor
 	}
 	for k := first; k < end; k++ {
-		path, ok := j.appendText(j.path[2][:0], c, k)
+		path, ok := j.appendTextIn(j.path[2][:0], &c.Header, &c.file[k], j.now.get(c.text[k]))
 		j.path[2] = path
 		if !ok {
 			return
@@ -354,7 +354,7 @@ func (j *joiner) shown(c *call, side int, path []byte, ok bool) ([]byte, bool) {
 		return path, ok
 	case !ok || c.proc.MountNS != 0:
 		j.rec.Inferred = true
-		return append(path[:0], j.now.get(c.merged[side])...), true
+		return j.appendMerged(path[:0], c, side), true
 	}
 	o := j.overlays.list[c.over-1]
 	return j.shownBy(j.mounts.of(c.proc, c.Time), o, o.Upper, path), true
@@ -396,13 +396,19 @@ func (j *joiner) emitMerged(c *call, kind output.Kind, op output.Op) bool {
 		return false
 	}
 	j.rec.Inferred = true
-	switch c.op {
-	case ebpf.OpRename:
-		j.say(kind, op, j.now.get(c.merged[0]), j.now.get(c.merged[1]))
-	default:
-		j.say(kind, op, j.now.get(c.merged[0]), nil)
+	j.path[0] = j.appendMerged(j.path[0][:0], c, 0)
+	if c.op != ebpf.OpRename {
+		j.say(kind, op, j.path[0], nil)
+		return true
 	}
+	j.path[1] = j.appendMerged(j.path[1][:0], c, 1)
+	j.say(kind, op, j.path[0], j.path[1])
 	return true
+}
+
+// appendMerged appends the path in an overlay that a call gave, as the recorder has it.
+func (j *joiner) appendMerged(dst []byte, c *call, side int) []byte {
+	return j.host(append(dst, j.now.get(c.merged[side])...), len(dst), c.proc, j.overlays.list[c.over-1].Dev)
 }
 
 // noise tells whether an event that no call explains was made by an overlay

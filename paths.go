@@ -256,15 +256,12 @@ func (j *joiner) appendIn(dst []byte, dir fan.Inode, name []byte) ([]byte, bool)
 }
 
 // appendFile appends the path of a file by what its record says: the walked
-// path, or its name in its parent; that of a directory by itself.
+// path, which is that of the process, or its name in its parent; that of a directory by itself.
 func (j *joiner) appendFile(dst []byte, f *file) ([]byte, bool) {
 	switch {
-	case f.self.FS == 0:
-		if f.walk.n == 0 && f.self.Ino == 0 && f.mode == 0 {
-			return dst, false
-		}
-		return ebpf.AppendPath(dst, j.now.get(f.walk)), true
-	case f.mode&unix.S_IFMT == unix.S_IFDIR && j.walked(f, f.self), f.mode&unix.S_IFMT != unix.S_IFDIR && j.walked(f, f.parent):
+	case f.self.FS == 0 && f.walk.n == 0 && f.self.Ino == 0 && f.mode == 0:
+		return dst, false
+	case j.byWalk(f):
 		return ebpf.AppendPath(dst, j.now.get(f.walk)), true
 	case f.mode&unix.S_IFMT == unix.S_IFDIR:
 		return j.appendDir(dst, f.self)
@@ -278,14 +275,20 @@ func (f *file) unnamed() bool {
 }
 
 // appendText appends the path that one text of a call means, relative to its
-// base.
+// base, as the recorder has it.
 func (j *joiner) appendText(dst []byte, c *call, i int) ([]byte, bool) {
-	return j.appendTextIn(dst, &c.Header, &c.file[i], j.now.get(c.text[i]))
+	n := len(dst)
+	dst, ok := j.appendTextIn(dst, &c.Header, &c.file[i], j.now.get(c.text[i]))
+	if ok && j.byWalk(&c.file[i]) {
+		dst = j.host(dst, n, c.proc, 0)
+	}
+	return dst, ok
 }
 
 // appendTextIn appends the path that a text means to the thread of a record: relative
 // to a base, the symbolic links on its way resolved as they are now. The last
-// component is kept. Only for what no event tells.
+// component is kept. It is the thread's own path if it has another root or other
+// mounts. Only for what no event tells.
 func (j *joiner) appendTextIn(dst []byte, h *ebpf.Header, base *file, text []byte) ([]byte, bool) {
 	dir, name := last(text)
 	if len(name) == 0 {

@@ -117,7 +117,8 @@ type process struct {
 	interp   file // Follow: the working directory
 	base     file // of a script: what filename is relative to; Follow: the root directory
 	request  uint32
-	fresh    bool // Follow: it was not in any tree; Held: it is only mapped
+	cgroup   uint64 // Exec
+	fresh    bool   // Follow: it was not in any tree; Held: it is only mapped
 	filename span
 	args     span
 	prev     int64            // time of the thread's record before
@@ -128,6 +129,7 @@ type process struct {
 	seen     bool
 	ready    bool
 	done     bool
+	placed   bool // Fork: the child's mount namespace is known
 }
 
 // pending holds all that waits.

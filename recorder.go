@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"fanrec/cgroup"
 	"fanrec/ebpf"
 	"fanrec/fan"
 	"fanrec/output"
@@ -27,13 +28,16 @@ type Options struct {
 	ArgsMax int           // bytes of argv kept of an exec; 0: none
 	Handles bool          // fill Record.Handle
 	Seen    bool          // fill Record.Seen and SeenTarget
-	Modify  bool          // also record writes through descriptors
-	Absent  bool          // also record paths that were looked for and not found; not with NoCalls
-	Attrib  bool          // also record changes of mode, owner, times and extended attributes
-	WaitAll bool          // go on until the last process of the tree is gone
-	Serve   bool          // for Serve: no command is run
-	Attach  bool          // for Recording.Attach
-	Log     zerolog.Logger
+	// Containers: fill Record.Container and ContainerName, where the unified hierarchy of
+	// cgroups is mounted. What a runtime wrote of a container is read once.
+	Containers bool
+	Modify     bool // also record writes through descriptors
+	Absent     bool // also record paths that were looked for and not found; not with NoCalls
+	Attrib     bool // also record changes of mode, owner, times and extended attributes
+	WaitAll    bool // go on until the last process of the tree is gone
+	Serve      bool // for Serve: no command is run
+	Attach     bool // for Recording.Attach
+	Log        zerolog.Logger
 
 	// For tests: small rings, and the kernel's limit of queued events.
 	ProcessRing, CallRing int
@@ -95,7 +99,9 @@ type Recorder struct {
 	missing  []string // by every recording that was open then
 	lookups  int
 	retire   error
-	wide     error // why the events of rings cannot be had
+	// containers is nil if none are told of.
+	containers *cgroup.Containers
+	wide       error // why the events of rings cannot be had
 
 	recordings map[uint32]*Recording
 	numbers    uint32 // the last that was given to a recording
@@ -143,7 +149,13 @@ func New(opts Options) (*Recorder, error) {
 		})
 		tracker <- loaded{t, err}
 	}()
-	err := r.watch()
+	var err error
+	if opts.Containers {
+		if r.containers, err = cgroup.NewContainers(); err != nil {
+			opts.Log.Debug().Err(err).Msg("no containers are told of")
+		}
+	}
+	err = r.watch()
 	if err == nil {
 		r.wake, err = newWake()
 	}
@@ -305,6 +317,7 @@ func (r *Recorder) watch() error {
 	}
 	r.join.calls = !r.opts.NoCalls
 	r.join.handles, r.join.seen = r.opts.Handles, r.opts.Seen
+	r.join.containers = r.containers
 	r.join.notes = notes
 	r.join.args = r.opts.ArgsMax > 0
 	r.join.disk = realDisk{}
@@ -718,6 +731,7 @@ func (r *Recorder) Close() error {
 		errs = append(errs, r.tracker.Close())
 	}
 	errs = append(errs, r.unwatch())
+	r.containers.Close()
 	if child := r.child.Load(); child != nil {
 		errs = append(errs, child.Close())
 	}

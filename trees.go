@@ -153,7 +153,7 @@ func (j *joiner) followed(p *process) {
 
 // describe fills in what was not recorded of a process that was there before.
 func (j *joiner) describe(p *process) {
-	if image, ok := j.appendFile(nil, &p.image); ok {
+	if image, ok := j.appendHost(nil, p.proc, &p.image); ok {
 		p.proc.Exe = image
 	}
 	if root, ok := j.appendFile(nil, &p.base); ok && string(root) != "/" {

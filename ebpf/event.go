@@ -110,7 +110,8 @@ type Process struct {
 	Kind     Kind
 	Parent   ID // Fork: the caller of fork, not always getppid(); Follow: of that moment
 	GID      uint32
-	Cgroup   uint64 // id in the cgroup2 hierarchy
+	Cgroup   uint64 // Fork, Exec, Follow: id in the cgroup2 hierarchy
+	OwnPID   uint32 // Fork, Follow: its number in its own pid namespace, the innermost where it has one
 	Status   uint32 // Exit: as wait(2) gives it
 	Comm     []byte
 	Request  uint32 // Follow: as given to Tracker.Follow
@@ -166,11 +167,11 @@ const (
 	fileSize = 40
 	baseSize = 24
 	callSize = 48 // and a file, or one base or two
-	forkSize = 72
+	forkSize = 80
 	execSize = 64 // and two files and a base
 	exitSize = 40
 
-	followSize = 80 // and three files
+	followSize = 88 // and three files
 	heldSize   = 40 // and a file
 
 	submitSize   = 56       // and two bases
@@ -259,6 +260,7 @@ func decodeFork(b []byte, p *Process) {
 	p.Cgroup = le.Uint64(b[40:])
 	p.GID = le.Uint32(b[52:])
 	p.Comm = cString(b[56:72])
+	p.OwnPID = le.Uint32(b[72:])
 }
 
 // DecodeProcess decodes a record of the process ring. Errors wrap ErrMalformed.
@@ -300,7 +302,7 @@ func DecodeProcess(b []byte, p *Process) error {
 			return malformed("short follow", b)
 		}
 		decodeFork(b, p)
-		p.Request, p.MountNS = le.Uint32(b[72:]), le.Uint32(b[76:])
+		p.Request, p.MountNS = le.Uint32(b[80:]), le.Uint32(b[84:])
 		d := data{b: b[followSize+3*fileSize:]}
 		for i, f := range []*File{&p.Image, &p.Root, &p.Cwd} {
 			n, w := decodeFile(b[followSize+i*fileSize:], f)

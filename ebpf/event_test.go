@@ -53,7 +53,8 @@ func appendFork(b []byte, p *Process) []byte {
 	b = le.AppendUint64(b, p.Cgroup)
 	b = le.AppendUint32(b, p.Parent.TGID)
 	b = le.AppendUint32(b, p.GID)
-	return appendComm(b, p.Comm)
+	b = appendComm(b, p.Comm)
+	return le.AppendUint32(le.AppendUint32(b, p.OwnPID), 0)
 }
 
 // appendWhere is what file_ref and base_ref end with.
@@ -175,9 +176,9 @@ var (
 )
 
 var processes = map[string]Process{
-	"fork": {Header: someHeader, Kind: Fork, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Cgroup: 1 << 51, Comm: []byte("sh")},
+	"fork": {Header: someHeader, Kind: Fork, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Cgroup: 1 << 51, OwnPID: 1 << 20, Comm: []byte("sh")},
 	// The kernel's comm always ends in a NUL; a record need not.
-	"follow": {Header: someHeader, Kind: Follow, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Comm: []byte("sh"), Request: 3, MountNS: 1 << 31,
+	"follow": {Header: someHeader, Kind: Follow, Parent: ID{TGID: 9, Start: 1 << 50}, GID: 100, Cgroup: 1 << 33, OwnPID: 7, Comm: []byte("sh"), Request: 3, MountNS: 1 << 31,
 		Image: File{Ino: 1, Dev: 2, Name: []byte("sh"), ParentIno: 3, Mode: 0o100755, Walk: []byte("sh\x00bin\x00")}, Root: File{Ino: 2, Walked: true}, Cwd: walkedFile},
 	"fork, long comm": {Header: someHeader, Kind: Fork, Comm: []byte("sixteen letters!")},
 	"exec": {
@@ -283,7 +284,7 @@ func TestDecodeNonsense(t *testing.T) {
 		"size beyond the end":            {asProcess, shortened(process("free"), 33), "size 33 in 32 bytes"},
 		"kind 0":                         {asProcess, with(process("free"), 30, 0), "kind 0"},
 		"a call among processes":         {asProcess, call("open"), "kind 6"},
-		"short fork":                     {asProcess, shortened(process("fork"), forkSize-1), "short fork in 71 bytes"},
+		"short fork":                     {asProcess, shortened(process("fork"), forkSize-1), "short fork in 79 bytes"},
 		"short exec":                     {asProcess, shortened(process("exec"), execSize+2*fileSize+baseSize-1), "short exec in 167 bytes"},
 		"exec, cut":                      {asProcess, shortened(process("exec"), len(process("exec"))-1), "lengths beyond its end"},
 		"exec, image's name too long":    {asProcess, with(process("exec"), execSize+30, u16(0xffff)...), "lengths beyond its end"},
@@ -354,7 +355,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 		comm := rapid.SliceOfN(rapid.ByteRange(1, 255), 0, 16)
 		switch p.Kind {
 		case Fork:
-			p.Parent = header.Draw(t, "parent").ID
+			p.Parent, p.OwnPID = header.Draw(t, "parent").ID, rapid.Uint32().Draw(t, "own pid")
 			p.GID, p.Cgroup, p.Comm = rapid.Uint32().Draw(t, "gid"), rapid.Uint64().Draw(t, "cgroup"), comm.Draw(t, "comm")
 		case Exec:
 			p.GID, p.Cgroup, p.Comm = rapid.Uint32().Draw(t, "gid"), rapid.Uint64().Draw(t, "cgroup"), comm.Draw(t, "comm")

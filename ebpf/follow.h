@@ -125,7 +125,9 @@ static __always_inline int follow_task(struct task_struct *task, int own, __u32 
 	r->f.parent_tgid = GET(task_struct, parent, tgid);
 	cred = (struct cred *)OF(own, task, cred);
 	r->f.gid = OF(own, cred, gid.val);
-	r->f.cgroup = 0;
+	r->f.cgroup = cgroup_of(task);
+	r->f.own_pid = own_pid(task);
+	r->f.pad = 0;
 	nsproxy = GET(task_struct, task, nsproxy);
 	r->mount_ns = nsproxy ? GET(mnt_namespace, GET(nsproxy, nsproxy, mnt_ns), ns.inum) : 0;
 	bpf_probe_read_kernel(r->f.comm, sizeof(r->f.comm), task->comm);

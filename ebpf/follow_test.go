@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -336,5 +337,53 @@ func TestFollowCgroup(t *testing.T) {
 	w.drain()
 	if got := w.kinds(again.Process.Pid); got != "follow exit" {
 		t.Errorf("in the new one of that name: %q", got)
+	}
+}
+
+// TestInside: a process in a pid namespace has another number there, and a record of
+// it says in which cgroup it is: of one that was there already, and of one that is made.
+func TestInside(t *testing.T) {
+	tree, err := cgroup.Mounted()
+	if errors.Is(err, cgroup.ErrNotMounted) {
+		t.Skip(err)
+	}
+	do(t, err)
+	dir := tree.Dir(fmt.Sprintf("/fanrec-inside-%d", os.Getpid()))
+	do(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() { os.Remove(dir) })
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	do(t, err)
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	do(t, unix.Stat(dir, &st))
+	w := newWitness(t, Options{Follow: true})
+	inside := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, UseCgroupFD: true, CgroupFD: fd}
+	there, goThere := waiting(t, "(exit 2); exec /bin/true", inside)
+	do(t, w.Follow(uint32(there.Process.Pid), 7), w.AdoptChildren(true))
+	made, goMade := waiting(t, "", inside)
+	do(t, w.AdoptChildren(false))
+	goThere()
+	goMade()
+	out := w.succeed("/", "/bin/sh", "-c", ":")
+	w.drain()
+	f := w.one(Follow, there.Process.Pid)
+	child := w.of(Fork, 0)
+	child = slices.DeleteFunc(child, func(p Process) bool { return p.Parent != f.ID })
+	if len(child) != 1 {
+		t.Fatalf("%d forks by the one that is followed", len(child))
+	}
+	for who, p := range map[string]Process{"followed": f, "made": w.one(Fork, made.Process.Pid)} {
+		if p.OwnPID != 1 || p.Cgroup != st.Ino {
+			t.Errorf("%s: number %d inside, cgroup %d, want 1 and %d", who, p.OwnPID, p.Cgroup, st.Ino)
+		}
+	}
+	if p := child[0]; p.OwnPID == 1 || p.OwnPID == p.ID.TGID || p.OwnPID == 0 || p.Cgroup != st.Ino {
+		t.Errorf("its child: %+v", p)
+	}
+	if p := w.one(Exec, there.Process.Pid); p.Cgroup != st.Ino {
+		t.Errorf("executed in cgroup %d, want %d", p.Cgroup, st.Ino)
+	}
+	if p := w.one(Fork, out); p.OwnPID != uint32(out) || p.Cgroup == st.Ino {
+		t.Errorf("outside: %+v", p)
 	}
 }

@@ -133,6 +133,8 @@ struct fork {
 	__u32 parent_tgid;
 	__u32 gid;
 	char comm[16];
+	__u32 own_pid; /* its number in the innermost pid namespace */
+	__u32 pad;
 };
 
 struct exec {
@@ -149,7 +151,7 @@ struct exec {
 
 /* A process that is followed from now on, though it is there already. */
 struct follow {
-	struct fork f; /* cgroup: 0 */
+	struct fork f;
 	__u32 request; /* follow_request */
 	__u32 mount_ns;
 	struct file_ref image;
@@ -820,6 +822,37 @@ static __always_inline int find_base(struct scratch *s, struct task_struct *task
 
 /* Process records. */
 
+/* The number of the cgroup that a task is in, as bpf_get_current_cgroup_id has it. */
+static __always_inline __u64 cgroup_of(struct task_struct *task)
+{
+	struct css_set *set = 0;
+	struct cgroup *c = 0;
+	struct kernfs_node *kn = 0;
+	__u64 id = 0;
+
+	if (!bpf_core_field_exists(task->cgroups))
+		return 0;
+	bpf_core_read(&set, sizeof(set), &task->cgroups);
+	bpf_core_read(&c, sizeof(c), &set->dfl_cgrp);
+	bpf_core_read(&kn, sizeof(kn), &c->kn);
+	bpf_core_read(&id, sizeof(id), &kn->id);
+	return id;
+}
+
+/* The number of a process in its own pid namespace, the innermost where it has one. */
+static __always_inline __u32 own_pid(struct task_struct *task)
+{
+	struct pid *pid = 0;
+	__u64 level = 0;
+	__u32 nr = 0;
+
+	bpf_core_read(&pid, sizeof(pid), &task->thread_pid);
+	bpf_core_read(&level, sizeof(pid->level), &pid->level);
+	bpf_probe_read_kernel(&nr, sizeof(nr), (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			      level * bpf_core_type_size(struct upid) + bpf_core_field_offset(struct upid, nr));
+	return nr;
+}
+
 SEC("raw_tp/sched_process_fork")
 int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 {
@@ -862,7 +895,9 @@ int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 		r->parent_start = OF(OWN, leader, start_boottime);
 		r->parent_tgid = parent_tgid;
 		r->gid = OF(OTHER, cred, gid.val);
-		r->cgroup = bpf_get_current_cgroup_id();
+		r->cgroup = cgroup_of(child); /* which need not be its parent's */
+		r->own_pid = own_pid(child);
+		r->pad = 0;
 		bpf_probe_read_kernel(r->comm, sizeof(r->comm), child->comm);
 		emit_process(sizeof(*r));
 	}

@@ -171,6 +171,8 @@ var writers = map[string]func(io.Writer) output.Writer{
 	"filemon 4": func(w io.Writer) output.Writer { return output.NewFilemon(w, 4) },
 	"filemon 5": func(w io.Writer) output.Writer { return output.NewFilemon(w, 5) },
 	"jsonl":     func(w io.Writer) output.Writer { return output.NewJSONL(w) },
+	"ecs":       func(w io.Writer) output.Writer { return output.NewECS(w) },
+	"ocsf":      func(w io.Writer) output.Writer { return output.NewOCSF(w) },
 }
 
 // Whoever follows the log sees the records that were flushed.

@@ -2,9 +2,11 @@ package output
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Reader reads a recording. Its methods are for one goroutine.
@@ -24,6 +26,18 @@ type Reader interface {
 // Formats are the names of the formats. All but text are read back.
 var Formats = []string{"filemon", "filemon4", "jsonl", "text"}
 
+// Schemas are formats, too: JSON lines with the names of others. They are not read back.
+var Schemas = []string{"ecs", "ocsf"}
+
+// Full tells whether a format has all that there is to a record.
+func Full(format string) bool {
+	switch format {
+	case "jsonl", "json", "ecs", "ocsf":
+		return true
+	}
+	return false
+}
+
 // NewWriter returns the writer of a format.
 func NewWriter(format string, w io.Writer) (Writer, error) {
 	switch format {
@@ -35,9 +49,32 @@ func NewWriter(format string, w io.Writer) (Writer, error) {
 		return NewJSONL(w), nil
 	case "text":
 		return NewText(w, false), nil
+	case "ecs":
+		return NewECS(w), nil
+	case "ocsf":
+		return NewOCSF(w), nil
 	}
-	return nil, fmt.Errorf("--format %s: want filemon, filemon4, jsonl or text", format)
+	return nil, fmt.Errorf("--format %s: want filemon, filemon4, jsonl or text; --schema takes ecs or ocsf", format)
 }
+
+// IsEnd tells whether a line is the last one of a log, in whatever format but text. What stands
+// in it between quotes is not taken for it: JSON has a backslash before each quote of a name.
+func IsEnd(line []byte) bool {
+	for begin, has := range map[string]string{
+		"# Stop ": "", "# Bye ": "", `{"kind":"trailer"`: "", ecsBegin: `"action":"recording-ended"`, ocsfBegin: `"type_uid":600204,`,
+	} {
+		if bytes.HasPrefix(line, []byte(begin)) && bytes.Contains(line, []byte(has)) {
+			return true
+		}
+	}
+	return false
+}
+
+// How the lines of a schema begin.
+const (
+	ecsBegin  = `{"@timestamp":`
+	ocsfBegin = `{"class_uid":`
+)
 
 // NewReader reads the header of a recording in any of the formats.
 func NewReader(r io.Reader) (Reader, error) {
@@ -49,6 +86,9 @@ func NewReader(r io.Reader) (Reader, error) {
 	case err != nil:
 		return nil, err
 	case first[0] == '{':
+		if begin, _ := in.Peek(len(ecsBegin)); string(begin) == ecsBegin || strings.HasPrefix(string(begin), ocsfBegin) {
+			return nil, fmt.Errorf("%w: it was written with --schema, and is not read back; record with -f jsonl, and convert that", ErrMalformed)
+		}
 		return NewJSONLReader(in)
 	}
 	return NewFilemonReader(in)

@@ -38,6 +38,11 @@ type jsonObject struct {
 
 	PID, PPID, UID, Child uint32
 	Start                 uint64
+	ChildStart            uint64 `json:"child_start"`
+	ChildNSPID            uint32 `json:"child_nspid"`
+	NSPID                 uint32
+	Container             string
+	ContainerName         string `json:"container_name"`
 	Code, Signal          int
 	Comm, Exe, Path       string
 	Target, Seen          string
@@ -57,6 +62,8 @@ type jsonObject struct {
 	CommandRaw []string `json:"command_raw"`
 	Notes      []string
 	Key        string
+	Host, Boot string
+	Fanrec     string
 	Complete   bool
 	Incomplete []string
 }
@@ -111,7 +118,7 @@ func (j *JSONLReader) begin() error {
 	if err != nil {
 		return j.malformed(err)
 	}
-	j.header = Header{Target: o.PID, Start: at, Command: command, Key: o.Key, Notes: o.Notes}
+	j.header = Header{Target: o.PID, Start: at, Command: command, Key: o.Key, Notes: o.Notes, Origin: Origin{o.Host, o.Boot, o.Fanrec}}
 	return nil
 }
 
@@ -257,7 +264,8 @@ func (o *jsonObject) record(r *Record) error {
 		Time: at, PID: o.PID, PPID: o.PPID, Start: o.Start, UID: o.UID, Kind: Kind(kind), Op: Op(op), Comm: string(exact(o.Comm, o.CommRaw)),
 		Exe: exact(o.Exe, o.ExeRaw), Path: exact(o.Path, o.PathRaw), Target: exact(o.Target, o.TargetRaw),
 		Seen: exact(o.Seen, o.SeenRaw), SeenTarget: exact(o.SeenTarget, o.SeenTargetRaw),
-		Child: o.Child, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred, Attached: o.Attached,
+		NSPID: o.NSPID, Container: o.Container, ContainerName: o.ContainerName,
+		Child: o.Child, ChildStart: o.ChildStart, ChildNSPID: o.ChildNSPID, Code: o.Code, Signal: o.Signal, Handle: o.Handle, Inferred: o.Inferred, Attached: o.Attached,
 	}
 	if len(args) > 0 {
 		r.Args = []byte(strings.Join(args, "\x00") + "\x00")

@@ -40,7 +40,7 @@ func TestJSONLReader(t *testing.T) {
 			}
 			return b
 		}
-		h := output.Header{Target: 7, Start: rapid.Int64Range(0, 1<<62).Draw(t, "start"), Command: []string{"a", "b c", string(name("arg"))}, Notes: []string{"a note"}, Key: "k"}
+		h := output.Header{Target: 7, Start: rapid.Int64Range(0, 1<<62).Draw(t, "start"), Command: []string{"a", "b c", string(name("arg"))}, Notes: []string{"a note"}, Key: "k", Origin: output.Origin{Host: "h", Boot: "b", Version: "v"}}
 		h.Command[2] = strings.ReplaceAll(h.Command[2], "\x00", "")
 		records := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) output.Record {
 			r := output.Record{
@@ -48,10 +48,12 @@ func TestJSONLReader(t *testing.T) {
 				Start: rapid.Uint64().Draw(t, "start"), UID: rapid.Uint32().Draw(t, "uid"),
 				Kind: output.Fork + output.Kind(rapid.IntRange(0, output.Kinds-2).Draw(t, "kind")), Op: output.Op(rapid.IntRange(0, int(output.Inherited)).Draw(t, "op")),
 				Comm: string(name("comm")), Exe: name("exe"), Inferred: rapid.Bool().Draw(t, "inferred"), Attached: rapid.Bool().Draw(t, "attached"),
+				NSPID: rapid.Uint32().Draw(t, "nspid"), Container: rapid.String().Draw(t, "container"), ContainerName: rapid.String().Draw(t, "container name"),
 			}
 			switch r.Kind {
 			case output.Fork:
-				r.Child = rapid.Uint32().Draw(t, "child")
+				r.ChildNSPID = rapid.Uint32().Draw(t, "child nspid")
+				r.Child, r.ChildStart = rapid.Uint32().Draw(t, "child"), rapid.Uint64().Draw(t, "child start")
 			case output.Exit:
 				r.Code, r.Signal = rapid.IntRange(0, 255).Draw(t, "code"), rapid.IntRange(0, 64).Draw(t, "signal")
 			case output.Rename, output.Link:

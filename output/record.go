@@ -77,6 +77,7 @@ type Record struct {
 	Time   int64  // ns since 1970, by the clock of the machine
 	PID    uint32 // thread group, in the initial pid namespace
 	PPID   uint32 // who forked it; 0 if not known
+	NSPID  uint32 // PID in its own pid namespace, the innermost where it has one; 0 if it is the same, or not known
 	Start  uint64 // start_boottime: with PID the identity of the process
 	UID    uint32
 	Kind   Kind
@@ -89,10 +90,15 @@ type Record struct {
 	// another mount namespace and has other names for them; filled only if asked for.
 	Seen, SeenTarget []byte
 	Child            uint32 // Fork
+	ChildStart       uint64 // Fork: its start_boottime; 0 if not known
+	ChildNSPID       uint32 // Fork: as NSPID
 	Code             int    // Exit: exit code
 	Signal           int    // Exit: what killed it, 0 if nothing did
 	Args             []byte // Exec: argv, each with a NUL, if asked for
 	Handle           string // of the file, fsid:type:bytes in hexadecimal; filled only if asked for
+	// The container that the process is in, of docker, podman, containerd and the like: its
+	// number, and its name if that was found; empty if there is none. Filled only if asked for.
+	Container, ContainerName string
 	// First: of Modify, no Write or Modify of this process on this file came before.
 	First bool
 	// Inferred: there was no call record; kind, order or path rest on reasoning.
@@ -123,6 +129,14 @@ type Header struct {
 	Command []string // argv
 	Notes   []string // what this recording cannot have
 	Key     string   // what its maker calls it; may be empty
+	Origin
+}
+
+// Origin is where a recording was made. What is empty is not known.
+type Origin struct {
+	Host    string // name of the machine
+	Boot    string // boot_id of random(4), since when numbers and times of start count
+	Version string // of fanrec
 }
 
 // Trailer ends a recording.

@@ -12,6 +12,10 @@ type Process struct {
 	Comm   string
 	Exe    []byte // path of the image, set by whoever learns it
 	Root   []byte // its root directory if it is not the usual one; so, too
+	OwnPID uint32 // its number in its own pid namespace; 0 if it is not known
+	// The container that it is in, by its cgroup at its last exec, and what that is called;
+	// likewise set by whoever learns them.
+	Container, ContainerName string
 
 	Forked  int64 // CLOCK_MONOTONIC, ns; the start of the recording for the root
 	Exited  bool
@@ -119,7 +123,7 @@ func (t *Tree) Follow(r *ebpf.Process) *Process {
 }
 
 func (t *Tree) add(r *ebpf.Process) *Process {
-	p := &Process{ID: r.ID, Parent: r.Parent, UID: r.UID, Comm: string(r.Comm), Forked: r.Time, Last: r.Time, Alone: true, sole: r.ID.TGID}
+	p := &Process{ID: r.ID, Parent: r.Parent, UID: r.UID, Comm: string(r.Comm), OwnPID: r.OwnPID, Forked: r.Time, Last: r.Time, Alone: true, sole: r.ID.TGID}
 	p.older = t.byPID[r.ID.TGID]
 	t.byPID[r.ID.TGID] = p
 	t.size++
@@ -236,6 +240,20 @@ func (t *Tree) Live() int { return t.live }
 
 // Total returns how many processes were ever in the tree.
 func (t *Tree) Total() int { return t.total }
+
+// Below returns the descendants of a process that are not yet retired.
+func (t *Tree) Below(p *Process) []*Process {
+	var below []*Process
+	t.All(func(q *Process) {
+		for up := t.Find(q.Parent); up != nil; up = t.Find(up.Parent) {
+			if up == p {
+				below = append(below, q)
+				return
+			}
+		}
+	})
+	return below
+}
 
 // All calls fn for every process that is not retired.
 func (t *Tree) All(fn func(*Process)) {

@@ -52,6 +52,30 @@ func TestFork(t *testing.T) {
 	}
 }
 
+func TestBelow(t *testing.T) {
+	tree := proctree.New()
+	under := func(pid, parent uint32) *proctree.Process {
+		return tree.Fork(&ebpf.Process{Header: ebpf.Header{Time: int64(pid), ID: id(pid, 1)}, Kind: ebpf.Fork, Parent: id(parent, 1)})
+	}
+	top, other := under(10, 1), under(20, 1)
+	under(11, 10)
+	gone := under(12, 11)
+	under(13, 12)
+	tree.Gone(gone, 30, 0)
+	under(21, 20)
+	var pids []uint32
+	for _, p := range tree.Below(top) {
+		pids = append(pids, p.ID.TGID)
+	}
+	slices.Sort(pids)
+	if !slices.Equal(pids, []uint32{11, 12, 13}) {
+		t.Errorf("below 10: %v", pids)
+	}
+	if n := len(tree.Below(other)); n != 1 {
+		t.Errorf("below 20: %d processes", n)
+	}
+}
+
 func TestGone(t *testing.T) {
 	tree := proctree.New()
 	p := forked(tree, 10, 5)

@@ -108,12 +108,12 @@ func (s *Service) Open(file *os.File, who Client, o Options) (*Recording, error)
 	}
 	r := &Recording{
 		s: s, who: who, file: file, log: log, args: o.Args,
-		head: output.Header{Target: uint32(who.PID), Start: time.Now().UnixNano(), Command: o.Command},
+		head: output.Header{Target: uint32(who.PID), Start: time.Now().UnixNano(), Command: o.Command, Origin: output.Here("")},
 	}
 	var oerr error
 	err = s.do(func() {
 		r.rec, oerr = s.recorder.Open(fanrec.Sink{
-			Record: r.record, Comment: r.comment, Flush: log.Flush, Full: o.Format == "jsonl" || o.Format == "json",
+			Record: r.record, Comment: r.comment, Flush: log.Flush, Full: output.Full(o.Format),
 		}, who.privileged())
 		r.head.Notes = s.recorder.Notes()
 	})

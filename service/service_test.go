@@ -36,7 +36,7 @@ func run(t testing.TB) *fanrec.Recorder {
 	if os.Geteuid() != 0 {
 		t.Skip("recording needs root")
 	}
-	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, ArgsMax: 4096, Log: zerolog.Nop()})
+	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, Containers: true, ArgsMax: 4096, Log: zerolog.Nop()})
 	do(t, err)
 	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()

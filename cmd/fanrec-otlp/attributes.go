@@ -73,6 +73,9 @@ func logRecord(r *output.Record, at time.Time) log.Record {
 	if r.Start != 0 {
 		a = append(a, attribute.Int64("fanrec.start", int64(r.Start)))
 	}
+	if r.NSPID != 0 {
+		a = append(a, semconv.ProcessVpid(int(r.NSPID)))
+	}
 	a.name("fanrec.comm", []byte(r.Comm))
 	if len(r.Exe) > 0 {
 		a.name(semconv.ProcessExecutablePathKey, r.Exe)
@@ -80,7 +83,10 @@ func logRecord(r *output.Record, at time.Time) log.Record {
 	}
 	switch r.Kind {
 	case output.Fork:
-		a = append(a, attribute.Int64("fanrec.child", int64(r.Child)))
+		a = append(a, attribute.Int64("fanrec.child", int64(r.Child)), attribute.Int64("fanrec.child_start", int64(r.ChildStart)))
+		if r.ChildNSPID != 0 {
+			a = append(a, attribute.Int64("fanrec.child_vpid", int64(r.ChildNSPID)))
+		}
 	case output.Exit:
 		a = append(a, semconv.ProcessExitCode(r.Code), attribute.Int("fanrec.signal", r.Signal))
 	case output.Chdir:
@@ -99,6 +105,10 @@ func logRecord(r *output.Record, at time.Time) log.Record {
 	a.name("fanrec.seen", r.Seen)
 	a.name("fanrec.seen_target", r.SeenTarget)
 	a.args(bytes.TrimSuffix(r.Args, []byte{0}))
+	if r.Container != "" {
+		a = append(a, semconv.ContainerID(r.Container))
+		a.name(semconv.ContainerNameKey, []byte(r.ContainerName))
+	}
 	if r.Handle != "" {
 		a = append(a, attribute.String("fanrec.handle", r.Handle))
 	}

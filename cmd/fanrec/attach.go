@@ -70,6 +70,9 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.schema.choose(cmd.Flags(), &f.format); err != nil {
+				return err
+			}
 			f.only = f.otlp != "" && !cmd.Flags().Changed("output")
 			return f.run(args)
 		},
@@ -212,9 +215,9 @@ func (f *attachFlags) run(args []string) error {
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave: a write then fails
 	j := &job{recordFlags: &f.recordFlags, filter: filter, log: log}
-	all := j.json() || away != nil
+	all := j.full() || away != nil
 	opts := fanrec.Options{
-		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: all, Seen: all, Log: log,
+		Serve: true, Attach: true, Absent: f.absent, Modify: f.modify, Attrib: f.attrib, Handles: all, Seen: all, Containers: all, Log: log,
 		Epoch: f.epoch, ProcessRing: f.processRing, CallRing: f.callRing,
 	}
 	if f.args {
@@ -232,7 +235,7 @@ func (f *attachFlags) run(args []string) error {
 	served := make(chan error, 1)
 	go func() { served <- rec.Serve() }()
 	a := &attached{pieces: pieces, away: away, only: f.only, job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
-	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...)}
+	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...), Origin: output.Here(fullVersion())}
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
 	}

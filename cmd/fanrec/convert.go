@@ -15,6 +15,7 @@ import (
 
 func newConvert() *cobra.Command {
 	var format, name string
+	var schema schemaFlag
 	cmd := &cobra.Command{
 		Use:   "convert -f FORMAT [-o FILE] LOG",
 		Short: "Turn a log into another format",
@@ -26,9 +27,12 @@ and the exit status is 125.`,
   fanrec convert -f filemon4 -o old.out - <log.jsonl`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("want one log; try fanrec convert --help")
+			}
+			if err := schema.choose(cmd.Flags(), &format); err != nil {
+				return err
 			}
 			in := os.Stdin
 			if args[0] != "-" {
@@ -43,8 +47,9 @@ and the exit status is 125.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVarP(&format, "format", "f", "jsonl", "`FORMAT` to write: filemon (version 5), filemon4, jsonl or text")
+	schema.add(fl)
 	fl.StringVarP(&name, "output", "o", "-", "write to `FILE`, - for standard output")
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFormat(cmd)
 	return cmd
 }
 

@@ -29,6 +29,7 @@ type recordFlags struct {
 	filterFlags
 	output   string
 	format   string
+	schema   schemaFlag
 	user     string
 	waitAll  bool
 	quiet    bool
@@ -89,6 +90,9 @@ begins with / is for whole paths, any other may begin at any directory.`,
 				fmt.Fprint(cmd.ErrOrStderr(), usage)
 				return exitStatus(exitUsage)
 			}
+			if err := f.schema.choose(cmd.Flags(), &f.format); err != nil {
+				return err
+			}
 			return record(&f, args)
 		},
 	}
@@ -125,9 +129,10 @@ begins with / is for whole paths, any other may begin at any directory.`,
 func (f *recordFlags) addLog(fl *pflag.FlagSet, name, format string) {
 	fl.StringVarP(&f.output, "output", "o", name, "write the log to `FILE`, - for standard output")
 	fl.StringVarP(&f.format, "format", "f", format, "`FORMAT` of the log: filemon (version 5), filemon4, jsonl or text")
+	f.schema.add(fl)
 	fl.StringVar(&f.key, "key", "", "call the recording `NAME` in its log")
 	f.filterFlags.add(fl)
-	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
+	fl.BoolVar(&f.args, "args", false, "with jsonl or --schema: record the arguments of executed programs")
 	fl.BoolVarP(&f.counts, "count", "c", false, "print a table at the end: records by name of the process and by kind")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
@@ -141,7 +146,7 @@ func (f *recordFlags) addLog(fl *pflag.FlagSet, name, format string) {
 }
 
 func completeLog(cmd *cobra.Command) {
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFormat(cmd)
 	cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -308,8 +313,8 @@ func (j *job) openLog(as *syscall.Credential) (*logfile.File, *logfile.Log, erro
 	return file, to, err
 }
 
-// json tells whether the log has all that there is to a record.
-func (j *job) json() bool { return strings.HasPrefix(j.format, "json") }
+// full tells whether the log has all that there is to a record.
+func (j *job) full() bool { return output.Full(j.format) }
 
 // alone records without a service.
 func (j *job) alone() error {
@@ -317,7 +322,7 @@ func (j *job) alone() error {
 		return err
 	}
 	opts := fanrec.Options{
-		NoCalls: j.noCalls, Absent: j.absent, Modify: j.modify, Attrib: j.attrib, Epoch: j.epoch, WaitAll: j.waitAll, Handles: j.json(), Seen: j.json(), Log: j.log,
+		NoCalls: j.noCalls, Absent: j.absent, Modify: j.modify, Attrib: j.attrib, Epoch: j.epoch, WaitAll: j.waitAll, Handles: j.full(), Seen: j.full(), Containers: j.full(), Log: j.log,
 		ProcessRing: j.processRing, CallRing: j.callRing, LimitedQueue: j.limitedQueue, NoRings: j.noRings,
 	}
 	if j.args {
@@ -350,7 +355,7 @@ func (j *job) alone() error {
 		return err
 	}
 	go forward(rec, signals)
-	return j.run(rec, to, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: j.command.Argv, Key: j.key, Notes: rec.Notes()})
+	return j.run(rec, to, &output.Header{Target: uint32(pid), Start: begin.UnixNano(), Command: j.command.Argv, Key: j.key, Notes: rec.Notes(), Origin: output.Here(fullVersion())})
 }
 
 // run writes the log until the recording is over and returns its exit status.

@@ -23,6 +23,7 @@ type searchFlags struct {
 	end     string
 	subtree []uint
 	format  string
+	schema  schemaFlag
 	output  string
 	counts  bool
 }
@@ -56,6 +57,9 @@ not be read, or is not complete: what is missing is said on standard error.`,
 			if len(args) == 0 {
 				return errors.New("search what? Name logs, - for standard input")
 			}
+			if err := f.schema.choose(cmd.Flags(), &f.format); err != nil {
+				return err
+			}
 			return f.run(args)
 		},
 	}
@@ -66,9 +70,10 @@ not be read, or is not complete: what is missing is said on standard error.`,
 	fl.StringVar(&f.end, "end", "", "until `TIME`")
 	fl.UintSliceVar(&f.subtree, "subtree", nil, "of these `PIDS` and all that they and their descendants fork")
 	fl.StringVarP(&f.format, "format", "f", "text", "`FORMAT` to print: text, jsonl, filemon (version 5) or filemon4")
+	f.schema.add(fl)
 	fl.StringVarP(&f.output, "output", "o", "-", "write to `FILE`, - for standard output")
 	fl.BoolVarP(&f.counts, "count", "c", false, "print a table only: records by name of the process and by kind")
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
+	completeFormat(cmd)
 	return cmd
 }
 
@@ -251,7 +256,7 @@ func (s *search) file(name string) error {
 		}
 		if !s.begun {
 			s.begun = true
-			part := &output.Header{Target: head.Target, Start: head.Start, Command: head.Command, Key: head.Key}
+			part := &output.Header{Target: head.Target, Start: head.Start, Command: head.Command, Key: head.Key, Origin: head.Origin}
 			for pid := range s.roots {
 				part.Target = pid
 			}

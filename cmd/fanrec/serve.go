@@ -99,7 +99,7 @@ func (f *serveFlags) run() error {
 	if err := goFirst(); err != nil {
 		log.Info().Err(err).Msg("the service waits for its turn among what it records, and may need more memory for that")
 	}
-	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, ArgsMax: maxArgs, Log: log})
+	rec, err := fanrec.New(fanrec.Options{Serve: true, Handles: true, Seen: true, Containers: true, ArgsMax: maxArgs, Log: log})
 	if err != nil {
 		return explain(err)
 	}

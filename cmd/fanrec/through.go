@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -122,7 +123,9 @@ func (j *job) through(conn *service.Conn) error {
 }
 
 // relayed tells whether each record must come by here.
-func (j *job) relayed() bool { return j.filter.some || j.counts || j.key != "" || j.format == "text" }
+func (j *job) relayed() bool {
+	return j.filter.some || j.counts || j.key != "" || j.format == "text" || slices.Contains(output.Schemas, j.format)
+}
 
 // remote is a recording by a service.
 type remote struct {
@@ -186,7 +189,7 @@ func (re *relay) filter(j *job, from io.Reader, to *logfile.Log) error {
 		return fmt.Errorf("the service wrote no log: %w", err)
 	}
 	head := in.Header()
-	head.Key = j.key
+	head.Key, head.Origin = j.key, output.Here(fullVersion())
 	to.Begin(head)
 	var r output.Record
 	for {

@@ -85,7 +85,7 @@ func Abandon(file *os.File, format string, h *output.Header, t *output.Trailer) 
 	switch last, err := lastLine(file); {
 	case err != nil:
 		return err
-	case bytes.HasPrefix(last, []byte("# Stop ")), bytes.HasPrefix(last, []byte("# Bye ")), bytes.HasPrefix(last, []byte(`{"kind":"trailer"`)):
+	case output.IsEnd(last):
 		return nil
 	case len(last) > 0:
 		if b.Reset(); last[len(last)-1] != '\n' {

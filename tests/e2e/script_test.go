@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"fanrec/tests/schema"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -27,6 +29,7 @@ import (
 //	has LOG EXPECTED               each line of EXPECTED must be among them, in order
 //	seen LOG EXPECTED              the records of LOG, JSON lines, that have other
 //	                               names for the process must be those in EXPECTED
+//	schema NAME LOG                each line of LOG must be of the schema, ecs or ocsf
 //	incomplete LOG                 the log must say that it is not complete
 //	start NAME PROGRAM ARG...      start it, in a process group of its own
 //	signal NAME SIGNAL             send it a signal; "-NAME" means its group
@@ -42,6 +45,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"records":    cmdRecords,
 	"has":        cmdHas,
 	"seen":       cmdSeen,
+	"schema":     cmdSchema,
 	"incomplete": cmdIncomplete,
 	"start":      cmdStart,
 	"signal":     cmdSignal,
@@ -127,6 +131,26 @@ func cmdHas(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s: not found: %s\nin:\n%s", args[0], want[found], strings.Join(got, "\n"))
 	} else if !missing && neg {
 		ts.Fatalf("%s: found all of %s", args[0], args[1])
+	}
+}
+
+func cmdSchema(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, len(args) == 2, "schema NAME LOG")
+	schemas, err := schema.Load("../../output/testdata/schema")
+	ts.Check(err)
+	n := 0
+	for text := range strings.Lines(ts.ReadFile(args[1])) {
+		n++
+		line, err := schema.Line([]byte(text))
+		if err != nil {
+			ts.Fatalf("%s, line %d: %v", args[1], n, err)
+		}
+		if wrong := schemas[args[0]].Check(line); len(wrong) > 0 {
+			ts.Fatalf("%s, line %d: %q in %s", args[1], n, wrong, text)
+		}
+	}
+	if n < 3 {
+		ts.Fatalf("%s: %d lines", args[1], n)
 	}
 }
 

@@ -205,7 +205,8 @@ func (l *received) record(t *testing.T) output.Record {
 		Start: uint64(a.number("fanrec.start")), Comm: string(a.name(t, "fanrec.comm")), Exe: a.name(t, "process.executable.path"),
 		Seen: a.name(t, "fanrec.seen"), SeenTarget: a.name(t, "fanrec.seen_target"), Handle: a.get("fanrec.handle").text(),
 		Inferred: a.get("fanrec.inferred").text() == "true", Attached: a.get("fanrec.attached").text() == "true",
-		Child: uint32(a.number("fanrec.child")), Code: a.number("process.exit.code"), Signal: a.number("fanrec.signal"),
+		NSPID: uint32(a.number("process.vpid")), Container: a.get("container.id").text(), ContainerName: string(a.name(t, "container.name")),
+		Child: uint32(a.number("fanrec.child")), ChildStart: uint64(a.number("fanrec.child_start")), ChildNSPID: uint32(a.number("fanrec.child_vpid")), Code: a.number("process.exit.code"), Signal: a.number("fanrec.signal"),
 	}
 	r.Time, _ = strconv.ParseInt(l.TimeUnixNano, 10, 64)
 	for k := output.Kind(1); int(k) < output.Kinds; k++ {
@@ -275,7 +276,7 @@ func split(t *testing.T, all []received) (records []output.Record, begins int, e
 }
 
 // hostile does a bit of everything, with names that are no text.
-const hostile = `cd $1; printf x >"$(printf 'a\377b')"; mkdir d.d; mv "$(printf 'a\377b')" d.d/new.tar.gz; ln -s ../x s; ln d.d/new.tar.gz .hidden; cat .hidden s
+const hostile = `cd $1; unshare -pf true; printf x >"$(printf 'a\377b')"; mkdir d.d; mv "$(printf 'a\377b')" d.d/new.tar.gz; ln -s ../x s; ln d.d/new.tar.gz .hidden; cat .hidden s
 rm -r d.d; printf x >'line
 two'; chmod 600 .hidden; kill -9 $$`
 
