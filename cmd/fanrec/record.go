@@ -97,9 +97,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	f.addLog(fl, "filemon.out", "filemon")
 	fl.StringVar(&f.user, "user", "", "run the command as user `NAME`")
 	fl.BoolVarP(&f.waitAll, "wait-all", "w", false, "go on until the last descendant is gone, not only the command")
-	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
-	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
-	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
+	f.addKinds(fl)
 	fl.BoolVar(&f.noService, "no-service", false, "record by itself though a service runs (see fanrec serve)")
 	fl.StringVar(&f.socket, "socket", "", "ask the service at `PATH` (default $FANREC_SOCKET, or "+service.Socket+" if one runs)")
 	fl.BoolVar(&f.noCalls, "no-calls", false, "do without call records: less exact, no cost to system calls")
@@ -119,6 +117,13 @@ begins with / is for whole paths, any other may begin at any directory.`,
 		return fmt.Errorf("%w; try fanrec --help", err)
 	})
 	return cmd
+}
+
+// addKinds adds the flags of what is only recorded on request.
+func (f *recordFlags) addKinds(fl *pflag.FlagSet) {
+	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
+	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
+	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
 }
 
 // addLog adds the flags of how a recording is written.
