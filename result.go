@@ -1,12 +1,21 @@
 package fanrec
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
+
+// Missing tells what is missing until now, as Result.Incomplete will in the end. It is
+// for the time before Close.
+func (rec *Recording) Missing() []string {
+	return rec.result(&rec.r.join.trees.open[rec.id].faults).Incomplete
+}
 
 // result sums up what a recording had: of the faults of its own tree, and of
 // what may have been lost to anybody while it ran.
 func (rec *Recording) result(own *faults) *Result {
 	r := rec.r
-	res := &Result{Incomplete: append(rec.missing, r.missing[rec.missed:]...)}
+	res := &Result{Incomplete: slices.Concat(rec.missing, r.missing[rec.missed:])}
 	add := func(n int, format string) {
 		if n > 0 {
 			res.Incomplete = append(res.Incomplete, fmt.Sprintf(format, n))

@@ -133,6 +133,11 @@ func (f *recordFlags) addLog(fl *pflag.FlagSet, name, format string) {
 	fl.StringVar(&f.key, "key", "", "call the recording `NAME` in its log")
 	f.filterFlags.add(fl)
 	fl.BoolVar(&f.args, "args", false, "with jsonl: record the arguments of executed programs")
+	f.addMessages(fl)
+}
+
+// addMessages adds the flags of what is said to a person.
+func (f *recordFlags) addMessages(fl *pflag.FlagSet) {
 	fl.BoolVarP(&f.counts, "count", "c", false, "print a table at the end: records by name of the process and by kind")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
@@ -152,7 +157,7 @@ func completeLog(cmd *cobra.Command) {
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec attach | convert | deps | doctor | meta | search | serve | version | man | completion
+       fanrec attach | convert | deps | doctor | meta | search | serve | top | version | man | completion
 "fanrec --help" tells more.
 `
 
@@ -190,7 +195,9 @@ func terminal(fd uintptr) bool {
 }
 
 // newLog returns the logger of messages to a person.
-func newLog(f *recordFlags) (zerolog.Logger, error) {
+func newLog(f *recordFlags) (zerolog.Logger, error) { return newLogTo(os.Stderr, f) }
+
+func newLogTo(to io.Writer, f *recordFlags) (zerolog.Logger, error) {
 	level, err := zerolog.ParseLevel(f.logLevel)
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("--log-level %s: want debug, info, warn or error", f.logLevel)
@@ -202,7 +209,7 @@ func newLog(f *recordFlags) (zerolog.Logger, error) {
 		level = zerolog.ErrorLevel
 	}
 	w := zerolog.ConsoleWriter{
-		Out: os.Stderr, NoColor: !terminal(os.Stderr.Fd()) || os.Getenv("NO_COLOR") != "", PartsOrder: []string{"level", "message"},
+		Out: to, NoColor: !terminal(os.Stderr.Fd()) || os.Getenv("NO_COLOR") != "", PartsOrder: []string{"level", "message"},
 		FormatLevel: func(l any) string {
 			if l == "warn" {
 				return "fanrec: warning:"
