@@ -13,12 +13,12 @@ GO         ?= go
 PREFIX     ?= /usr/local
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-PURE        = . ./cgroup ./ebpf ./fan ./output/... ./proctree ./service/... ./cmd/...
+PURE        = . ./cgroup ./ebpf ./fan ./output/... ./proctree ./service/... ./top/... ./cmd/...
 
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.
 PACKAGES = strace bmake gcc libc6-dev make dpkg-dev python3 procps util-linux bsdutils e2fsprogs xfsprogs btrfs-progs bindfs ninja-build libcap2-bin systemd \
-	clang llvm libbpf-dev qemu-system-x86 xz-utils postgresql nginx wrk redis-server lsof prometheus jq podman crun
+	clang llvm libbpf-dev qemu-system-x86 xz-utils postgresql nginx wrk redis-server lsof prometheus jq podman crun tmux
 BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 
 # Recording needs root, so most tests do.
@@ -99,7 +99,7 @@ bench: bin/fanrec
 	$(SUDO) $(GO) run ./tests/bench/cmd/bench -fanrec bin/fanrec $(BENCH_FLAGS)
 
 bench-go:
-	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output ./service
+	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output ./service ./top
 
 # Without a bound, the fuzzer spends most of its time on making its finds small.
 FUZZTIME ?= 30s

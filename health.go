@@ -14,7 +14,7 @@ type Health struct {
 	Events    int               // fanotify events of its processes
 	Processes int               // that live, as far as is handed out
 	Losses    []Loss            // every cause, also those of which there were none
-	Missing   []string          // other reasons why it is incomplete
+	Missing   []string          // as Result.Incomplete will say
 
 	Delays  Delays
 	Epochs  int // of the recorder
@@ -53,22 +53,17 @@ func (d *Delays) add(of, now int64) {
 func (rec *Recording) Health() *Health {
 	r := rec.r
 	h := &Health{
-		Records: rec.records, Missing: append(rec.missing[:len(rec.missing):len(rec.missing)], r.missing[rec.missed:]...),
-		Delays: rec.delays, Epochs: r.epochs, Paths: r.join.named, Lookups: r.lookups,
+		Records: rec.records, Missing: rec.Missing(), Delays: rec.delays, Epochs: r.epochs, Paths: r.join.named, Lookups: r.lookups,
 	}
 	t := r.join.trees.open[rec.id]
 	h.Events, h.Processes = t.events, rec.Live()
-	var errs []error
-	h.Losses, errs = rec.losses(&t.faults)
+	h.Losses, _ = rec.losses(&t.faults) // Missing tells why some are not known
 	if r.group != nil {
-		n, err := r.group.Queued()
-		h.Queue, errs = n, append(errs, err)
-	}
-	h.Rings = r.tracker.Fills()
-	for _, err := range errs {
-		if err != nil {
+		var err error
+		if h.Queue, err = r.group.Queued(); err != nil {
 			h.Missing = append(h.Missing, err.Error())
 		}
 	}
+	h.Rings = r.tracker.Fills()
 	return h
 }

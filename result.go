@@ -1,6 +1,15 @@
 package fanrec
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
+
+// Missing tells what is missing until now, as Result.Incomplete will in the end. It is
+// for the time before Close.
+func (rec *Recording) Missing() []string {
+	return rec.result(&rec.r.join.trees.open[rec.id].faults).Incomplete
+}
 
 // A Loss is a cause for which records were lost.
 type Loss struct {
@@ -41,7 +50,7 @@ func (rec *Recording) losses(own *faults) (all []Loss, errs []error) {
 // result sums up what a recording had.
 func (rec *Recording) result(own *faults) *Result {
 	r := rec.r
-	res := &Result{Incomplete: append(rec.missing, r.missing[rec.missed:]...)}
+	res := &Result{Incomplete: slices.Concat(rec.missing, r.missing[rec.missed:])}
 	all, errs := rec.losses(own)
 	for _, err := range errs {
 		res.Incomplete = append(res.Incomplete, err.Error())

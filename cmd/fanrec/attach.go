@@ -1,10 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -15,7 +12,6 @@ import (
 	"time"
 
 	"fanrec"
-	"fanrec/cgroup"
 	"fanrec/output"
 	"fanrec/output/export"
 	"fanrec/output/logfile"
@@ -27,15 +23,12 @@ import (
 
 type attachFlags struct {
 	recordFlags
+	whomFlags
 	rotateFlags
 	exportFlags
-	unit      []string
-	cgroup    []string
-	container []string
-	all       bool
-	duration  time.Duration
-	metrics   string
-	mountsOf  int
+	duration time.Duration
+	metrics  string
+	mountsOf int
 }
 
 func newAttach() *cobra.Command {
@@ -78,82 +71,17 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringArrayVar(&f.unit, "unit", nil, "attach to the service `NAME` of systemd, also when it is started again (repeatable)")
-	fl.StringArrayVar(&f.container, "container", nil, "attach to the container `ID` of docker, podman or containerd (repeatable)")
-	fl.StringArrayVar(&f.cgroup, "cgroup", nil, "attach to who is in the control group `PATH` or below it, now or later (repeatable)")
-	fl.BoolVar(&f.all, "all", false, "attach to every process of the machine")
+	f.whomFlags.add(fl)
 	fl.DurationVar(&f.duration, "duration", 0, "end after `TIME`, as 90s or 2h")
 	fl.StringVar(&f.metrics, "metrics", "", "tell Prometheus at `ADDRESS` how the recording is, as :9435")
 	fl.IntVar(&f.mountsOf, "mounts-of", 0, "be in the mount namespace of process `PID`: in a container, 1 makes all paths the host's")
 	f.addLog(fl, "-", "text")
 	f.rotateFlags.add(fl)
 	f.exportFlags.add(fl)
-	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
-	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
-	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
+	f.addKinds(fl)
 	completeLog(cmd)
 	cmd.ValidArgsFunction = completePIDs
 	return cmd
-}
-
-// whom finds who is to be attached to, and says so in words.
-func (f *attachFlags) whom(args []string) (whom fanrec.Whom, notes []string, err error) {
-	for _, a := range args {
-		pid, err := strconv.Atoi(a)
-		if err != nil || pid <= 0 {
-			return whom, nil, fmt.Errorf("%s: no number of a process; --unit, --cgroup and --container take names", a)
-		}
-		whom.PIDs = append(whom.PIDs, pid)
-		notes = append(notes, fmt.Sprintf("attached to process %d and its descendants", pid))
-	}
-	if len(f.unit)+len(f.cgroup)+len(f.container) > 0 || f.all {
-		tree, err := cgroup.Mounted()
-		if err != nil {
-			return whom, nil, err
-		}
-		add := func(what, name string, g cgroup.Group, err error) error {
-			switch {
-			case err == nil:
-			case g.Path != "" && errors.Is(err, cgroup.ErrNone) && what != "container":
-				notes = append(notes, fmt.Sprintf("nobody is in %s yet", g.Path))
-			default:
-				return err
-			}
-			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{Path: g.Path, ID: func() (uint64, error) { return tree.Number(g.Path) }})
-			notes = append(notes, fmt.Sprintf("attached to %s %s, control group %s", what, name, g.Path))
-			return nil
-		}
-		for _, name := range f.unit {
-			g, err := tree.Unit(name)
-			if err := add("unit", name, g, err); err != nil {
-				return whom, nil, fmt.Errorf("--unit %s: %w", name, err)
-			}
-		}
-		for _, name := range f.cgroup {
-			g, err := tree.Path(name)
-			if err := add("control group", name, g, err); err != nil {
-				return whom, nil, fmt.Errorf("--cgroup %s: %w", name, err)
-			}
-		}
-		for _, id := range f.container {
-			g, err := tree.Container(id)
-			if err := add("container", id, g, err); err != nil {
-				return whom, nil, fmt.Errorf("--container %s: %w", id, err)
-			}
-		}
-		if f.all {
-			g, err := tree.All()
-			if err != nil {
-				return whom, nil, fmt.Errorf("--all: %w", err)
-			}
-			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{ID: func() (uint64, error) { return g.ID, nil }})
-			notes = append(notes, "attached to every process of the machine")
-		}
-	}
-	if len(whom.PIDs)+len(whom.Cgroups) == 0 {
-		return whom, nil, errors.New("attach to what? Name processes by their numbers, or use --unit, --container, --cgroup or --all")
-	}
-	return whom, notes, nil
 }
 
 func (f *attachFlags) run(args []string) error {
@@ -224,24 +152,18 @@ func (f *attachFlags) run(args []string) error {
 		opts.ArgsMax = maxArgs
 	}
 	debug.SetMemoryLimit(memoryLimit)
-	rec, err := fanrec.New(opts)
+	l, err := startLive(opts, nil)
 	if err != nil {
-		return explain(err)
+		return err
 	}
-	defer rec.Close()
-	if err := goFirst(); err != nil {
-		log.Debug().Err(err).Msg("the recorder waits for its turn among what it records")
-	}
-	served := make(chan error, 1)
-	go func() { served <- rec.Serve() }()
-	a := &attached{pieces: pieces, away: away, only: f.only, job: j, rec: rec, gone: make(chan struct{}), broken: make(chan struct{})}
-	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, rec.Notes()...), Origin: output.Here(fullVersion())}
+	defer l.rec.Close()
+	a := &attached{pieces: pieces, away: away, only: f.only, job: j, live: l, broken: make(chan struct{})}
+	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, l.rec.Notes()...), Origin: output.Here(fullVersion())}
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
 	}
-	if err := a.begin(whom, len(f.unit)+len(f.cgroup) == 0 && !f.all, head); err != nil {
-		rec.Quit()
-		return cmp.Or(<-served, err)
+	if err := a.begin(whom, a.sink(), f.ends(), func() error { return a.open(head) }); err != nil {
+		return err
 	}
 	if a.file != nil {
 		defer a.file.Close()
@@ -258,22 +180,15 @@ func (f *attachFlags) run(args []string) error {
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 	}
-	var failed error
 	select {
 	case <-ctx.Done():
 	case <-a.gone:
 	case <-a.broken:
-	case failed = <-served:
-		served <- failed
+	case <-a.over:
 	}
 	stop() // another one ends fanrec
 	notify("STOPPING=1")
 	res := a.end()
-	rec.Quit()
-	failed = cmp.Or(failed, <-served)
-	if failed != nil {
-		res.Incomplete = append(res.Incomplete, fmt.Sprintf("the recorder failed: %v", failed))
-	}
 	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}
 	if err := a.to.End(end); err != nil {
 		log.Debug().Err(err).Msg("the log was left as it is")
@@ -297,7 +212,7 @@ const spoolBytes = 16 << 20
 // attached is a recording of what ran already.
 type attached struct {
 	*job
-	rec    *fanrec.Recorder
+	*live
 	pieces *series.Options // nil: one file
 	away   *export.Options // nil: only to a file
 	only   bool            // not to a file
@@ -306,42 +221,7 @@ type attached struct {
 	series *spool.Spool   // nil if there is one
 	export *export.Export // nil if only files are written
 	to     recordLog
-	one    *fanrec.Recording
-	over   bool          // one is closed
-	gone   chan struct{} // closed when no process is left
 	broken chan struct{} // closed when the log cannot be written any more
-}
-
-// do runs a function on the recorder's goroutine. It fails if there is none any more.
-func (a *attached) do(fn func() error) error {
-	done := make(chan error, 1)
-	if !a.rec.Do(func() { done <- fn() }) {
-		return fanrec.ErrStopped
-	}
-	return <-done
-}
-
-// begin attaches. With ends, the recording is over when no process is left.
-func (a *attached) begin(whom fanrec.Whom, ends bool, head *output.Header) error {
-	return a.do(func() error {
-		var err error
-		if a.one, err = a.rec.Open(a.sink(), true); err != nil {
-			return err
-		}
-		if err := a.one.Attach(whom); err != nil {
-			if errors.Is(err, os.ErrProcessDone) {
-				err = fmt.Errorf("%w; it has ended, or there never was one of that number (that of a thread is none, nor is fanrec's own)", err)
-			}
-			return err
-		}
-		if err := a.open(head); err != nil { // what was found comes later
-			return err
-		}
-		if ends {
-			a.one.Wait(func(error) { close(a.gone) })
-		}
-		return nil
-	})
 }
 
 // open opens all that is written to.
@@ -439,22 +319,6 @@ func (a *attached) sink() fanrec.Sink {
 		},
 		Full: true,
 	}
-}
-
-// end ends the recording with all that was done until now.
-func (a *attached) end() *fanrec.Result {
-	done := make(chan *fanrec.Result, 1)
-	err := a.do(func() error {
-		a.one.Close(nil, func(res *fanrec.Result) {
-			a.over = true
-			done <- res
-		})
-		return nil
-	})
-	if err != nil {
-		return &fanrec.Result{Incomplete: []string{err.Error()}}
-	}
-	return <-done
 }
 
 // completePIDs offers the processes that there are.

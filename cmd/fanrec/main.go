@@ -37,7 +37,7 @@ func main() {
 
 func newRoot() *cobra.Command {
 	root := newRecord()
-	root.AddCommand(newAttach(), newServe(), newConvert(), newDeps(), newDoctor(), newMeta(), newSearch(), newVersion(), newMan())
+	root.AddCommand(newAttach(), newServe(), newConvert(), newDeps(), newDoctor(), newMeta(), newSearch(), newTop(), newVersion(), newMan())
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
 	return root

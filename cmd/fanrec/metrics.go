@@ -77,20 +77,23 @@ func (m *metrics) scrape(w http.ResponseWriter, _ *http.Request) {
 // expose writes all metrics. It runs on the recorder's goroutine.
 func (a *attached) expose() (e exposition) {
 	e.family("fanrec_build_info", "gauge", "The version of fanrec.").value(1, "version", fullVersion())
-	if a.one == nil || a.over {
+	if a.one == nil || a.ended {
 		return e
 	}
 	h := a.one.Health()
-	e.family("fanrec_complete", "gauge", "1 if nothing that was done is missing in the recording, else 0.").value(number(complete(h) && a.dropped() == 0))
+	e.family("fanrec_complete", "gauge", "1 if nothing that was done is missing in the recording, else 0.").value(number(len(h.Missing)+a.dropped() == 0))
 	e.family("fanrec_records_total", "counter", "Records by what was done, those too that filters leave out.")
 	for k := output.Kind(1); int(k) < output.Kinds; k++ {
 		e.value(float64(h.Records[k]), "kind", k.String())
 	}
 	e.family("fanrec_lost_total", "counter", "What was lost, by cause: each makes the recording incomplete.")
+	other := len(h.Missing)
 	for _, l := range h.Losses {
-		e.value(float64(l.N), "cause", l.Cause)
+		if e.value(float64(l.N), "cause", l.Cause); l.N > 0 {
+			other--
+		}
 	}
-	e.value(float64(len(h.Missing)), "cause", "other")
+	e.value(float64(other), "cause", "other")
 	e.value(float64(a.dropped()), "cause", "spool")
 	e.family("fanrec_events_total", "counter", "Events of fanotify that are of recorded processes.").value(float64(h.Events))
 	e.family("fanrec_processes", "gauge", "Recorded processes that run.").value(float64(h.Processes))
@@ -153,13 +156,4 @@ func number(yes bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-func complete(h *fanrec.Health) bool {
-	for _, l := range h.Losses {
-		if l.N > 0 {
-			return false
-		}
-	}
-	return len(h.Missing) == 0
 }

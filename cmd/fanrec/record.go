@@ -101,9 +101,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	f.addLog(fl, "filemon.out", "filemon")
 	fl.StringVar(&f.user, "user", "", "run the command as user `NAME`")
 	fl.BoolVarP(&f.waitAll, "wait-all", "w", false, "go on until the last descendant is gone, not only the command")
-	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
-	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
-	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
+	f.addKinds(fl)
 	fl.BoolVar(&f.noService, "no-service", false, "record by itself though a service runs (see fanrec serve)")
 	fl.StringVar(&f.socket, "socket", "", "ask the service at `PATH` (default $FANREC_SOCKET, or "+service.Socket+" if one runs)")
 	fl.BoolVar(&f.noCalls, "no-calls", false, "do without call records: less exact, no cost to system calls")
@@ -125,6 +123,13 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	return cmd
 }
 
+// addKinds adds the flags of what is only recorded on request.
+func (f *recordFlags) addKinds(fl *pflag.FlagSet) {
+	fl.BoolVar(&f.absent, "absent", false, "record paths, too, that were looked for and not found")
+	fl.BoolVar(&f.modify, "modify", false, "record writes, too, through whatever descriptor; each write(2) of the machine then costs more")
+	fl.BoolVar(&f.attrib, "attrib", false, "record changes of mode, owner, times and extended attributes")
+}
+
 // addLog adds the flags of how a recording is written.
 func (f *recordFlags) addLog(fl *pflag.FlagSet, name, format string) {
 	fl.StringVarP(&f.output, "output", "o", name, "write the log to `FILE`, - for standard output")
@@ -133,6 +138,11 @@ func (f *recordFlags) addLog(fl *pflag.FlagSet, name, format string) {
 	fl.StringVar(&f.key, "key", "", "call the recording `NAME` in its log")
 	f.filterFlags.add(fl)
 	fl.BoolVar(&f.args, "args", false, "with jsonl or --schema: record the arguments of executed programs")
+	f.addMessages(fl)
+}
+
+// addMessages adds the flags of what is said to a person.
+func (f *recordFlags) addMessages(fl *pflag.FlagSet) {
 	fl.BoolVarP(&f.counts, "count", "c", false, "print a table at the end: records by name of the process and by kind")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
@@ -152,7 +162,7 @@ func completeLog(cmd *cobra.Command) {
 
 // usage is for who gives no command.
 const usage = `usage: fanrec [flags] -- command [arguments]
-       fanrec attach | convert | deps | doctor | meta | search | serve | version | man | completion
+       fanrec attach | convert | deps | doctor | meta | search | serve | top | version | man | completion
 "fanrec --help" tells more.
 `
 
@@ -190,7 +200,9 @@ func terminal(fd uintptr) bool {
 }
 
 // newLog returns the logger of messages to a person.
-func newLog(f *recordFlags) (zerolog.Logger, error) {
+func newLog(f *recordFlags) (zerolog.Logger, error) { return newLogTo(os.Stderr, f) }
+
+func newLogTo(to io.Writer, f *recordFlags) (zerolog.Logger, error) {
 	level, err := zerolog.ParseLevel(f.logLevel)
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("--log-level %s: want debug, info, warn or error", f.logLevel)
@@ -202,7 +214,7 @@ func newLog(f *recordFlags) (zerolog.Logger, error) {
 		level = zerolog.ErrorLevel
 	}
 	w := zerolog.ConsoleWriter{
-		Out: os.Stderr, NoColor: !terminal(os.Stderr.Fd()) || os.Getenv("NO_COLOR") != "", PartsOrder: []string{"level", "message"},
+		Out: to, NoColor: !terminal(os.Stderr.Fd()) || os.Getenv("NO_COLOR") != "", PartsOrder: []string{"level", "message"},
 		FormatLevel: func(l any) string {
 			if l == "warn" {
 				return "fanrec: warning:"
