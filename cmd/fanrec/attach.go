@@ -186,7 +186,7 @@ func (f *attachFlags) run(args []string) error {
 	case <-a.broken:
 	case <-a.over:
 	}
-	stop() // another one ends fanrec
+	time.AfterFunc(time.Second, stop) // another signal ends fanrec; not the second that timeout(1) sends at once
 	notify("STOPPING=1")
 	res := a.end()
 	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}

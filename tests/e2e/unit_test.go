@@ -6,10 +6,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"fanrec/tests/rights"
 )
 
 // unitFile is the template that records a unit of systemd.
@@ -61,9 +62,9 @@ func TestUnit(t *testing.T) {
 		expand(t, word, allowed)
 	}
 	trace, log := filepath.Join(dir, "trace"), filepath.Join(dir, "log.jsonl")
-	var keep []string
-	for _, c := range setting(t, "CapabilityBoundingSet") {
-		keep = append(keep, strings.ToLower(c))
+	drop, err := rights.Others(setting(t, "CapabilityBoundingSet"))
+	if err != nil {
+		t.Fatal(err)
 	}
 	shell := exec.Command("sh", "-c", "while :; do cat /etc/passwd >"+dir+"/x; sleep 0.1; done")
 	if err := shell.Start(); err != nil {
@@ -73,7 +74,7 @@ func TestUnit(t *testing.T) {
 	// capsh keeps these capabilities only, as systemd would.
 	script := "exec " + filepath.Join(tools, "fanrec") + " attach " + strconv.Itoa(shell.Process.Pid) + " -q --duration 3s -f jsonl -o " + log +
 		" --rotate 4K,1s --keep 2 --metrics 127.0.0.1:0"
-	out, err := exec.Command("strace", "-f", "-qq", "-o", trace, "capsh", "--drop="+others(t, keep), "--", "-c", script).CombinedOutput()
+	out, err := exec.Command("strace", "-f", "-qq", "-o", trace, "capsh", "--drop="+drop, "--", "-c", script).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -114,28 +115,4 @@ func expand(t *testing.T, word string, to map[string]bool) {
 			expand(t, name, to)
 		}
 	}
-}
-
-// others returns every capability but these, as capsh wants them.
-func others(t *testing.T, keep []string) string {
-	t.Helper()
-	out, err := exec.Command("capsh", "--supports=cap_checkpoint_restore").CombinedOutput()
-	if err != nil {
-		t.Skip("capsh does not know the capabilities of the kernel: ", string(out))
-	}
-	out, err = exec.Command("capsh", "--print").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := regexp.MustCompile(`(?m)^Bounding set =(.*)$`).FindSubmatch(out)
-	if m == nil {
-		t.Fatalf("no bounding set in %s", out)
-	}
-	var drop []string
-	for _, c := range strings.Split(strings.TrimSpace(string(m[1])), ",") {
-		if !slices.Contains(keep, c) {
-			drop = append(drop, c)
-		}
-	}
-	return strings.Join(drop, ",")
 }

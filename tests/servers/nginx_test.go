@@ -52,6 +52,11 @@ func startNginx(t *testing.T) (server *daemon, dir string, port int) {
 	do(t, err, os.Chmod(dir, 0o755), os.Mkdir(dir+"/www", 0o755), os.WriteFile(dir+"/www/index.html", []byte("hello\n"), 0o644),
 		os.WriteFile(dir+"/conf", fmt.Appendf(nil, nginxConf, dir, port), 0o644))
 	server = start(t, nil, "nginx", "-p", dir, "-c", dir+"/conf")
+	t.Cleanup(func() { // with its workers
+		if server.cmd.ProcessState == nil {
+			server.stop(syscall.SIGTERM)
+		}
+	})
 	until(t, "nginx", func() bool {
 		b, err := os.ReadFile(dir + "/nginx.pid")
 		_, err2 := os.Stat(dir + "/socket")

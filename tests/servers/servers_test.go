@@ -102,6 +102,7 @@ func start(t *testing.T, attr *syscall.SysProcAttr, name string, args ...string)
 	t.Helper()
 	d := &daemon{cmd: exec.Command(name, args...)}
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.SysProcAttr = &d.out, &d.out, attr
+	d.cmd.WaitDelay = patience // others may hold its output
 	do(t, d.cmd.Start())
 	t.Cleanup(func() {
 		if d.cmd.ProcessState == nil {
