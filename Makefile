@@ -24,7 +24,7 @@ BENCH_PACKAGES = strace fatrace bpftrace gcc libc6-dev make dpkg-dev
 # Recording needs root, so most tests do.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 
-.PHONY: all test deps bmake lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-go fuzz soak soak-model soak-storm soak-makes soak-watch soak-oracle soak-fuzz generate install clean FORCE
+.PHONY: all test deps bmake lint unit race e2e workloads kernels test-kernels oracle oracle-all bench bench-servers bench-go fuzz soak soak-model soak-storm soak-makes soak-watch soak-oracle soak-fuzz generate install clean FORCE
 
 all: bin/fanrec bin/fanrec-otlp
 
@@ -97,6 +97,11 @@ bench: bin/fanrec
 	$(call install,$(BENCH_PACKAGES))
 	tests/workload/fetch.sh
 	$(SUDO) $(GO) run ./tests/bench/cmd/bench -fanrec bin/fanrec $(BENCH_FLAGS)
+
+# Transactions of PostgreSQL beside recorders, in turns: half an hour.
+bench-servers: bin/fanrec
+	$(call install,postgresql strace fatrace auditd procps)
+	$(SUDO) env FANREC=$(CURDIR)/bin/fanrec $(GO) test -run '^$$' -bench Cost -benchtime 20x -timeout 0 ./tests/servers
 
 bench-go:
 	$(GO) test -run '^$$' -bench . -benchmem . ./ebpf ./fan ./output ./service ./top

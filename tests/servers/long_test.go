@@ -102,7 +102,7 @@ func TestLong(t *testing.T) {
 }
 
 // peak returns the most resident memory that a process ever had, in bytes.
-func peak(t *testing.T, pid int) int64 {
+func peak(t testing.TB, pid int) int64 {
 	t.Helper()
 	for line := range strings.Lines(read(t, fmt.Sprintf("/proc/%d/status", pid))) {
 		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {

@@ -33,7 +33,7 @@ http {
 `
 
 // freePort returns a port that nobody uses.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	do(t, err)
@@ -42,7 +42,7 @@ func freePort(t *testing.T) int {
 }
 
 // startNginx runs an nginx of its own in a directory, with a page.
-func startNginx(t *testing.T) (server *daemon, dir string, port int) {
+func startNginx(t testing.TB) (server *daemon, dir string, port int) {
 	t.Helper()
 	port = freePort(t)
 	dir, err := os.MkdirTemp("", "fanrec-nginx-")

@@ -22,7 +22,7 @@ type postgres struct {
 	pid      int
 }
 
-func startPostgres(t *testing.T) *postgres {
+func startPostgres(t testing.TB) *postgres {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(found) == 0 {
@@ -59,7 +59,7 @@ func startPostgres(t *testing.T) *postgres {
 }
 
 // do runs one of its programs.
-func (p *postgres) do(t *testing.T, name string, args ...string) string {
+func (p *postgres) do(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(p.bin, name), args...)
 	cmd.SysProcAttr, cmd.Dir = p.as, p.dir
@@ -137,7 +137,7 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, name string) string {
+func read(t testing.TB, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	do(t, err)

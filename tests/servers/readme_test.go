@@ -18,7 +18,7 @@ import (
 )
 
 // inGroup puts processes into a control group of a name, as systemd and docker do.
-func inGroup(t *testing.T, name string, pids ...int) {
+func inGroup(t testing.TB, name string, pids ...int) {
 	t.Helper()
 	tree, err := cgroup.Mounted()
 	if err == cgroup.ErrNotMounted {

@@ -12,7 +12,7 @@ import (
 )
 
 // startRedis runs a redis of its own, with an append-only file, at a socket.
-func startRedis(t *testing.T) (server *daemon, dir, socket string) {
+func startRedis(t testing.TB) (server *daemon, dir, socket string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fanrec-redis-")
 	do(t, err)

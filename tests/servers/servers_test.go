@@ -51,7 +51,7 @@ func testMain(m *testing.M) int {
 }
 
 // need skips a test where it cannot record, or has not the programs.
-func need(t *testing.T, programs ...string) {
+func need(t testing.TB, programs ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("recording needs root")
@@ -65,7 +65,7 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-func do(t *testing.T, errs ...error) {
+func do(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func do(t *testing.T, errs ...error) {
 }
 
 // until waits for something.
-func until(t *testing.T, what string, done func() bool) {
+func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -83,7 +83,7 @@ func until(t *testing.T, what string, done func() bool) {
 }
 
 // run runs a program to its end and returns what it prints.
-func run(t *testing.T, name string, args ...string) string {
+func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
@@ -98,7 +98,7 @@ type daemon struct {
 	out bytes.Buffer
 }
 
-func start(t *testing.T, attr *syscall.SysProcAttr, name string, args ...string) *daemon {
+func start(t testing.TB, attr *syscall.SysProcAttr, name string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{cmd: exec.Command(name, args...)}
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.SysProcAttr = &d.out, &d.out, attr
@@ -129,7 +129,7 @@ type seen struct {
 // watched attaches to a process, lets strace do the same, and returns what was
 // recorded while a load ran. What strace saw is compared with it, and with lsof what
 // was there already.
-func watched(t *testing.T, pid int, load func()) *seen {
+func watched(t testing.TB, pid int, load func()) *seen {
 	t.Helper()
 	dir := t.TempDir()
 	log, trace := filepath.Join(dir, "log"), filepath.Join(dir, "trace")
@@ -165,7 +165,7 @@ func watched(t *testing.T, pid int, load func()) *seen {
 	return s
 }
 
-func readLog(t *testing.T, name string) *seen {
+func readLog(t testing.TB, name string) *seen {
 	t.Helper()
 	s := &seen{}
 	s.trailer = eachRecord(t, name, func(r *output.Record) {
@@ -177,7 +177,7 @@ func readLog(t *testing.T, name string) *seen {
 }
 
 // eachRecord reads a log, compressed or not, and returns how it ends.
-func eachRecord(t *testing.T, name string, each func(*output.Record)) *output.Trailer {
+func eachRecord(t testing.TB, name string, each func(*output.Record)) *output.Trailer {
 	t.Helper()
 	f, err := os.Open(name)
 	do(t, err)
@@ -212,7 +212,7 @@ func children(pid int) []string {
 
 // lsof returns what lsof shows of a process and its children: files and directories,
 // no sockets and no pipes.
-func lsof(t *testing.T, pid int) map[held]bool {
+func lsof(t testing.TB, pid int) map[held]bool {
 	t.Helper()
 	pids := strings.Join(append(children(pid), strconv.Itoa(pid)), ",")
 	out, _ := exec.Command("lsof", "-n", "-P", "-w", "-F", "pftn", "-p", pids).Output() // one may be gone
@@ -242,7 +242,7 @@ func lsof(t *testing.T, pid int) map[held]bool {
 }
 
 // compareHeld compares what was there already with what lsof saw before and after.
-func compareHeld(t *testing.T, before, after map[held]bool, s *seen) {
+func compareHeld(t testing.TB, before, after map[held]bool, s *seen) {
 	t.Helper()
 	got := map[held]bool{}
 	known := map[uint32]bool{}
@@ -282,7 +282,7 @@ type deed struct {
 
 // compareTrace compares records with what strace saw, as often as it was done:
 // what both saw from one time to another, at which the server did nothing.
-func compareTrace(t *testing.T, trace string, s *seen, from, to time.Time) {
+func compareTrace(t testing.TB, trace string, s *seen, from, to time.Time) {
 	t.Helper()
 	f, err := os.Open(trace)
 	do(t, err)
@@ -332,7 +332,7 @@ func twin(r, w *output.Record) bool {
 }
 
 // straced returns what strace saw done in a time, and by whom.
-func straced(t *testing.T, trace io.Reader, from, to time.Time) map[deed]int {
+func straced(t testing.TB, trace io.Reader, from, to time.Time) map[deed]int {
 	t.Helper()
 	calls, err := oracle.ReadCalls(trace, workdir)
 	do(t, err)
