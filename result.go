@@ -24,7 +24,7 @@ func (rec *Recording) result(own *faults) *Result {
 	if err != nil {
 		res.Incomplete = append(res.Incomplete, err.Error())
 	}
-	add(int(missed-rec.missedBefore), "%d times the tracker was preempted where the kernel (7.0 and later) then does not run it for another process: a record may be missing")
+	add(int(missed-rec.missedBefore), "%d times the kernel did not run the tracker, as bpf(2), whosesoever, was preempted on a map (Linux 7.0 and later): a record may be missing")
 	add(int(lost.Untracked-rec.before.Untracked), "%d processes could not be followed: the table was full")
 	add(all.Overflow-rec.overflow, "%d times fanotify events were lost: the queue was full")
 	add(own.NoHandle, "%d events came without a file handle")
