@@ -13,7 +13,7 @@ GO         ?= go
 PREFIX     ?= /usr/local
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-PURE        = . ./cgroup ./ebpf ./fan ./output/... ./proctree ./service/... ./top/... ./cmd/...
+PURE        = . ./cgroup ./ebpf ./fan ./later ./output/... ./proctree ./service/... ./top/... ./cmd/...
 
 # What the tests run beside Go: programs to compare with, compilers for the
 # storms and the BPF objects, filesystems to mount, a machine for other kernels.

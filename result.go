@@ -36,7 +36,7 @@ func (rec *Recording) losses(own *faults) (all []Loss, errs []error) {
 	return []Loss{
 		{"process_ring", int(lost.Processes - rec.before.Processes), "%d process records were lost: the ring was full"},
 		{"call_ring", int(lost.Calls - rec.before.Calls), "%d call records were lost: the ring was full"},
-		{"preempted", int(missed - rec.missedBefore), "%d times the tracker was preempted where the kernel (7.0 and later) then does not run it for another process: a record may be missing"},
+		{"not_run", int(missed - rec.missedBefore), "%d times the kernel did not run the tracker, as bpf(2), whosesoever, was preempted on a map (Linux 7.0 and later): a record may be missing"},
 		{"processes", int(lost.Untracked - rec.before.Untracked), "%d processes could not be followed: the table was full"},
 		{"queue", common.Overflow - rec.overflow, "%d times fanotify events were lost: the queue was full"},
 		{"no_handle", own.NoHandle, "%d events came without a file handle"},

@@ -152,7 +152,7 @@ func (t *Tracker) FollowCgroup(path string, find func() (uint64, error), request
 		if copy(key[:cgroupPath-1], path) < len(path) {
 			return fmt.Errorf("cgroup %s: its path has more than %d bytes", path, cgroupPath-1)
 		}
-		if err := f.cgroupPaths.Put(&key, uint8(1)); err != nil {
+		if err := t.urgently(func() error { return f.cgroupPaths.Put(&key, uint8(1)) }); err != nil {
 			return fmt.Errorf("tell the tracker of cgroup %s: %w", path, err)
 		}
 	}
@@ -160,10 +160,8 @@ func (t *Tracker) FollowCgroup(path string, find func() (uint64, error), request
 		return fmt.Errorf("tell the tracker of cgroups: %w", err)
 	}
 	if !f.hooked {
-		for _, name := range cgroupPrograms {
-			if err := t.attach(name); err != nil {
-				return err
-			}
+		if err := t.attach(cgroupPrograms...); err != nil {
+			return err
 		}
 		f.hooked = true
 	}
@@ -172,7 +170,7 @@ func (t *Tracker) FollowCgroup(path string, find func() (uint64, error), request
 		return err
 	}
 	if id != 0 {
-		if err := f.cgroups.Put(id, uint8(1)); err != nil {
+		if err := t.urgently(func() error { return f.cgroups.Put(id, uint8(1)) }); err != nil {
 			return fmt.Errorf("tell the tracker of cgroup %d: %w", id, err)
 		}
 	}

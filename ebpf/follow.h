@@ -182,20 +182,19 @@ int on_follow(struct bpf_iter__task *ctx)
 }
 
 /* Who comes into one of the cgroups: is made in it (after on_fork has looked at it), */
-SEC("raw_tp/sched_process_fork")
-int BPF_PROG(on_fork_in_cgroup, void *parent_arg, void *child_arg)
+static __always_inline void tell_fork_in_cgroup(void *child_arg)
 {
 	struct task_struct *child = TYPED(task_struct, child_arg);
 
 	if (OF(OTHER, child, pid) != OF(OTHER, child, tgid) || is_tracked(child, OTHER) || is_kernels(child) || !in_cgroups(child))
-		return 0;
-	stay();
+		return;
 	follow_task(child, OTHER, cgroup_request, 0);
-	let_go();
-	return 0;
 }
 
-/* or is moved there. */
+/*
+ * or is moved there. What is told of cgroups is told under a spin lock, with interrupts
+ * off: nothing preempts these programs (but on PREEMPT_RT).
+ */
 SEC("raw_tp/cgroup_attach_task")
 int BPF_PROG(on_cgroup_attach, void *cgroup, void *path, void *task_arg)
 {
@@ -204,9 +203,7 @@ int BPF_PROG(on_cgroup_attach, void *cgroup, void *path, void *task_arg)
 
 	if (OF(OTHER, task, tgid) == follower || is_tracked(task, OTHER) || is_kernels(task) || !in_cgroups(task))
 		return 0;
-	stay();
 	follow_task(TYPED(task_struct, leader), OTHER, cgroup_request, 0);
-	let_go();
 	return 0;
 }
 
@@ -238,7 +235,6 @@ int BPF_PROG(on_cgroup_mkdir, void *cgroup, void *path_arg)
 
 	if (!id)
 		return 0;
-	stay();
 	s = get_scratch();
 	if (s) {
 		path = (struct cgroup_path *)s->buf;
@@ -248,7 +244,6 @@ int BPF_PROG(on_cgroup_mkdir, void *cgroup, void *path_arg)
 				count_lost(LOST_TRACKED);
 		}
 	}
-	let_go();
 	return 0;
 }
 

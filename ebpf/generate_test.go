@@ -48,18 +48,24 @@ func TestGenerated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, line, ok := strings.Cut(string(doc), "//go:generate go tool bpf2go ")
-	if !ok {
-		t.Fatal("doc.go does not say how objects are generated")
+	lines := 0
+	for line := range strings.Lines(string(doc)) {
+		args, ok := strings.CutPrefix(line, "//go:generate go tool bpf2go ")
+		if !ok {
+			continue
+		}
+		lines++
+		cmd := exec.Command(tool, append([]string{"-output-dir", dir}, words(strings.TrimSpace(args))...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", cmd, err, out)
+		}
 	}
-	line, _, _ = strings.Cut(line, "\n")
-	cmd := exec.Command(tool, append([]string{"-output-dir", dir}, words(line)...)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	if lines != 2 {
+		t.Fatalf("doc.go says %d times how objects are generated: want one that attaches to raw tracepoints, one by perf", lines)
 	}
 	made, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(made) != 4 {
-		t.Fatalf("generated %v, %v; want an object and a file in Go for each of two architectures", made, err)
+	if err != nil || len(made) != 4*lines {
+		t.Fatalf("generated %v, %v; want an object and a file in Go for each of two architectures, of each", made, err)
 	}
 	for _, path := range made {
 		want, err := os.ReadFile(path)

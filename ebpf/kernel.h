@@ -230,6 +230,27 @@ struct task_struct {
 	struct pid *thread_pid;
 };
 
+/* Records of perf. */
+struct trace_event_raw_sched_process_fork {
+	int child_pid;
+};
+
+struct trace_event_raw_sched_process_exec {
+	int old_pid;
+};
+
+struct trace_event_raw_sys_exit {
+	long ret;
+};
+
+struct trace_event_raw_io_uring_submit_req {
+	void *req;
+};
+
+struct trace_event_raw_io_uring_complete {
+	void *req;
+};
+
 struct linux_binprm {
 	struct file *file;
 	const char *filename;

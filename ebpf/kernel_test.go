@@ -149,6 +149,9 @@ type witness struct {
 // without are the constants that every witness does without, for TestWithout.
 var without []string
 
+// byPerf makes every witness attach by perf, for TestByPerf.
+var byPerf bool
+
 // unsupported tells whether the kernel lacks what no tracker can do without. That
 // one does not load is no proof of it.
 func unsupported() bool {
@@ -158,7 +161,7 @@ func unsupported() bool {
 
 func newWitness(t *testing.T, opts Options) *witness {
 	t.Helper()
-	opts.without = without
+	opts.without, opts.byPerf = without, byPerf
 	tr, err := New(opts)
 	if errors.Is(err, ErrNamespace) || errors.Is(err, unix.EPERM) || errors.Is(err, ErrNotSupported) && unsupported() {
 		t.Skip(err)

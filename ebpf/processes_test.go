@@ -545,7 +545,7 @@ func TestAdoptChildren(t *testing.T) {
 func TestLost(t *testing.T) {
 	page := os.Getpagesize()
 	dir, _ := tmpfs(t)
-	tr, err := New(Options{CallRing: page, ProcessRing: page})
+	tr, err := New(Options{CallRing: page, ProcessRing: page, byPerf: byPerf})
 	if errors.Is(err, ErrNotSupported) || errors.Is(err, ErrNamespace) || errors.Is(err, unix.EPERM) {
 		t.Skip(err)
 	}
@@ -753,6 +753,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 	before := open()
 	for _, opts := range []Options{{}, {NoCalls: true, Free: true}} {
+		opts.byPerf = byPerf
 		tr, err := New(opts)
 		if err != nil {
 			t.Fatal(err)

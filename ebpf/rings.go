@@ -2,6 +2,7 @@ package ebpf
 
 import (
 	"fmt"
+	"path"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -31,7 +32,7 @@ func attachRings(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 		return ErrNotSupported
 	}
 	name, err := findSubmit(types)
-	submit.AttachTo = name
+	submit.AttachTo = path.Join(path.Dir(submit.AttachTo), name) // by perf it has a group
 	return err
 }
 

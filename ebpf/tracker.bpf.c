@@ -185,7 +185,6 @@ const volatile __u32 args_max = 0;     /* bytes of argv in an exec record */
 const volatile __u8 want_free = 0;     /* records of sched_process_free */
 const volatile __u8 want_absent = 0;   /* records of look-ups that failed */
 const volatile __u8 have_cast = 1;     /* bpf_rdonly_cast, 6.2 */
-const volatile __u8 have_stay = 0;     /* bpf_preempt_disable around calls of global functions, 6.15 */
 const volatile __u8 have_find_vma = 1; /* bpf_find_vma, 5.17 */
 const volatile __u8 have_task_btf = 1; /* bpf_get_current_task_btf, 5.11 */
 
@@ -208,7 +207,7 @@ __u64 remounts, remounts_seen;
 __u32 recorder;
 
 /* Read while running; indices are mirrored by Lost in tracker.go. */
-enum lost { LOST_PROCESS, LOST_CALL, LOST_TRACKED, LOST_KINDS };
+enum lost { LOST_PROCESS, LOST_CALL, LOST_TRACKED, LOST_EXEC, LOST_KINDS };
 __u64 lost[LOST_KINDS];
 
 /* The monitored set. Joined at fork, left only when user space retires a process. */
@@ -310,26 +309,6 @@ struct {
  */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
-/*
- * Since 7.0 a program of a tracepoint may be preempted, by another task's on the
- * same processor: what is put together in scratch then stays only what it is
- * if that is kept from happening. (6.10; with global functions in between, 6.15.)
- */
-extern void bpf_preempt_disable(void) __ksym __weak;
-extern void bpf_preempt_enable(void) __ksym __weak;
-
-static __always_inline void stay(void)
-{
-	if (have_stay)
-		bpf_preempt_disable();
-}
-
-static __always_inline void let_go(void)
-{
-	if (have_stay)
-		bpf_preempt_enable();
-}
-
 #define CAST(T, p) ((struct T *)bpf_rdonly_cast(p, types.T))
 
 #define GET(T, p, f)                                                                           \
@@ -392,8 +371,8 @@ static __always_inline void count_lost(enum lost what)
 }
 
 /*
- * Programs of tracepoints are not preempted, one that is run over all tasks is:
- * it has a place of its own, by who runs it, of whom nothing is recorded.
+ * Programs of tracepoints are not preempted (7.0: perf.h), one that is run over
+ * all tasks is: it has a place of its own, by who runs it, of whom nothing is recorded.
  */
 static __always_inline struct scratch *get_scratch(void)
 {
@@ -441,7 +420,7 @@ static __always_inline int join_set(struct identity *id)
 
 /*
  * Where a record of a task is put together, with its head; 0 if the task is not
- * of the tree. Else nobody else gets there until let_go().
+ * of the tree.
  */
 static __always_inline struct scratch *begin(struct task_struct *task, int own, __u8 kind)
 {
@@ -449,13 +428,9 @@ static __always_inline struct scratch *begin(struct task_struct *task, int own, 
 
 	if (!is_tracked(task, own))
 		return 0;
-	stay();
 	s = get_scratch();
-	if (!s) {
-		let_go();
-		return 0;
-	}
-	fill_head((struct head *)s->buf, task, own, kind);
+	if (s)
+		fill_head((struct head *)s->buf, task, own, kind);
 	return s;
 }
 
@@ -478,9 +453,8 @@ static __always_inline struct scratch *begin(struct task_struct *task, int own, 
 		return 0;                                                  \
 	} while (0)
 
-static __always_inline int emit(void *ring, struct scratch *s, __u64 len)
+static __always_inline int emit(void *ring, struct head *h, __u64 len)
 {
-	struct head *h = (struct head *)s->buf;
 	void *ticket;
 	long err;
 
@@ -510,7 +484,7 @@ __noinline int emit_process(__u64 len)
 {
 	struct scratch *s = get_scratch();
 
-	if (s && emit(&processes, s, len))
+	if (s && emit(&processes, (struct head *)s->buf, len))
 		count_lost(LOST_PROCESS);
 	return 0;
 }
@@ -521,7 +495,7 @@ __noinline int emit_spilled(__u64 len)
 	__u32 zero = 0;
 	void *ring = bpf_map_lookup_elem(&spill, &zero);
 
-	if (!s || !ring || emit(ring, s, len))
+	if (!s || !ring || emit(ring, (struct head *)s->buf, len))
 		count_lost(LOST_CALL);
 	return 0;
 }
@@ -530,7 +504,7 @@ __noinline int emit_call(__u64 len)
 {
 	struct scratch *s = get_scratch();
 
-	if (s && emit(&calls, s, len))
+	if (s && emit(&calls, (struct head *)s->buf, len))
 		emit_spilled(len);
 	return 0;
 }
@@ -853,8 +827,7 @@ static __always_inline __u32 own_pid(struct task_struct *task)
 	return nr;
 }
 
-SEC("raw_tp/sched_process_fork")
-int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
+static __always_inline void tell_fork(void *child_arg)
 {
 	struct task_struct *parent = current_task();
 	struct task_struct *child = TYPED(task_struct, child_arg);
@@ -868,24 +841,21 @@ int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 	__u64 *since;
 
 	if (OF(OTHER, child, pid) != tgid)
-		return 0; /* a thread */
+		return; /* a thread */
 	/* Whoever had this number is gone; user space has not retired it yet. */
 	since = bpf_map_lookup_elem(&numbers, &tgid);
 	if (since && *since != id.start) {
-		stay();
 		s = get_scratch();
 		if (s) {
 			fill_head((struct head *)s->buf, child, OTHER, KIND_REUSE);
 			emit_process(sizeof(struct head));
 		}
-		let_go();
 		bpf_map_delete_elem(&numbers, &tgid);
 	}
 	if (!root && !is_tracked(parent, OWN))
-		return 0;
+		return;
 	if (join_set(&id) != JOINED)
-		return 0; /* on_follow may have met it: the child is there already */
-	stay();
+		return; /* on_follow may have met it: the child is there already */
 	s = get_scratch();
 	if (s) {
 		r = (struct fork *)s->buf;
@@ -901,8 +871,6 @@ int BPF_PROG(on_fork, void *parent_arg, void *child_arg)
 		bpf_probe_read_kernel(r->comm, sizeof(r->comm), child->comm);
 		emit_process(sizeof(*r));
 	}
-	let_go();
-	return 0;
 }
 
 /* One chunk of a kernel string longer than a name. */
@@ -1028,8 +996,7 @@ static __always_inline int is_secure(struct linux_binprm *bprm)
 	return BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec);
 }
 
-SEC("raw_tp/sched_process_exec")
-int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
+static __always_inline void tell_exec(void *bprm_arg)
 {
 	struct task_struct *task = current_task();
 	struct linux_binprm *bprm = TYPED(linux_binprm, bprm_arg);
@@ -1046,7 +1013,7 @@ int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 
 	s = begin(task, OWN, KIND_EXEC);
 	if (!s)
-		return 0;
+		return;
 	r = (struct exec *)s->buf;
 	r->gid = OF(OWN, cred, gid.val);
 	r->cgroup = bpf_get_current_cgroup_id();
@@ -1091,8 +1058,6 @@ int BPF_PROG(on_exec, void *task_arg, int old_pid, void *bprm_arg)
 	if (r->h.flags & FLAG_SCRIPT && find_base(s, task, OWN, (__u32)AT_FDCWD, first == '/'))
 		len = put_base(s, &r->base, len);
 	emit_process(len);
-	let_go();
-	return 0;
 }
 
 /* Tells how a process ended, behind the head of the record. */
@@ -1113,36 +1078,37 @@ static __always_inline void emit_exit(struct scratch *s, struct task_struct *tas
  * every kernel. Two threads that leave together may both see 0: the reader
  * takes the first record only.
  */
-SEC("raw_tp/sched_process_exit")
-int on_exit(void *ctx)
+static __always_inline void tell_exit(void)
 {
 	struct task_struct *task = current_task();
 	struct signal_struct *signal = OF(OWN, task, signal);
 	struct scratch *s;
 
 	if (OF(OWN, signal, live.counter) != 0)
-		return 0;
+		return;
 	s = begin(task, OWN, KIND_EXIT);
-	if (!s)
-		return 0;
-	emit_exit(s, task, OWN);
-	let_go();
-	return 0;
+	if (s)
+		emit_exit(s, task, OWN);
 }
 
+/*
+ * The kernel forgets a task. That is told in a softirq, which may come in the midst of
+ * another program, whose place it leaves alone; there nothing preempts it.
+ */
 SEC("raw_tp/sched_process_free")
 int BPF_PROG(on_free, void *task_arg)
 {
 	struct task_struct *task = TYPED(task_struct, task_arg);
-	struct scratch *s;
+	struct {
+		struct head h;
+		__u64 rest[2]; /* a whole class */
+	} r = {};
 
-	if (!want_free || OF(OTHER, task, pid) != OF(OTHER, task, tgid))
+	if (!want_free || OF(OTHER, task, pid) != OF(OTHER, task, tgid) || !is_tracked(task, OTHER))
 		return 0;
-	s = begin(task, OTHER, KIND_FREE);
-	if (!s)
-		return 0;
-	emit_process(sizeof(struct head));
-	let_go();
+	fill_head(&r.h, task, OTHER, KIND_FREE);
+	if (emit(&processes, &r.h, sizeof(r.h)))
+		count_lost(LOST_PROCESS);
 	return 0;
 }
 
@@ -1242,7 +1208,7 @@ static __always_inline long put_sun_path(struct scratch *s, __u64 len, __u64 use
 }
 
 /* A call that failed: whether it looked for a path in vain. */
-static __always_inline int tell_absent(void *regs_arg, long ret)
+static __always_inline void tell_absent(void *regs_arg, long ret)
 {
 	struct task_struct *task;
 	struct inode *inode;
@@ -1256,18 +1222,18 @@ static __always_inline int tell_absent(void *regs_arg, long ret)
 	long n;
 
 	if ((int)ret != -ENOENT && (int)ret != -ENOTDIR)
-		return 0;
+		return;
 	task = current_task();
 	regs = TYPED(pt_regs, regs_arg);
 	nr = call_number(task, regs, &compat);
 	if ((__u32)nr >= CALLS_MAX)
-		return 0;
+		return;
 	how = compat ? compat_lookups[nr] : native_lookups[nr];
 	if (how == NO_LOOKUP)
-		return 0;
+		return;
 	s = begin(task, OWN, KIND_CALL);
 	if (!s)
-		return 0;
+		return;
 	r = (struct call *)s->buf;
 	if (compat)
 		r->h.flags |= FLAG_COMPAT;
@@ -1284,7 +1250,7 @@ static __always_inline int tell_absent(void *regs_arg, long ret)
 	}
 	n = put_text(len, path);
 	if (!n)
-		goto out; /* the empty path is of nothing */
+		return; /* the empty path is of nothing */
 	if (n < 0) {
 		r->h.flags |= FLAG_FAULT;
 	} else {
@@ -1299,16 +1265,13 @@ static __always_inline int tell_absent(void *regs_arg, long ret)
 		else
 			len = put_whole(s, &r->base[0], len);
 		if (s->nowhere)
-			goto out; /* below a pipe, a socket */
+			return; /* below a pipe, a socket */
 	}
 	emit_call(len);
-out:
-	let_go();
-	return 0;
 }
 
-SEC("raw_tp/sys_exit")
-int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
+/* A system call returns. */
+static __always_inline void tell_call(void *regs_arg, long ret)
 {
 	struct pt_regs *regs;
 	struct task_struct *task;
@@ -1322,20 +1285,23 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	int nr, compat, first, fd = -1;
 	long n;
 
-	if ((int)ret < 0) /* of a 32-bit call the upper half may be 0 */
-		return want_absent ? tell_absent(regs_arg, ret) : 0;
+	if ((int)ret < 0) { /* of a 32-bit call the upper half may be 0 */
+		if (want_absent)
+			tell_absent(regs_arg, ret);
+		return;
+	}
 	task = current_task();
 	regs = TYPED(pt_regs, regs_arg);
 	nr = call_number(task, regs, &compat);
 	if ((__u32)nr >= CALLS_MAX)
-		return 0;
+		return;
 	table = compat ? compat_calls : native_calls;
 	row.op = table[nr].op;
 	if (row.op == OP_NONE)
-		return 0;
+		return;
 	s = begin(task, OWN, KIND_CALL);
 	if (!s)
-		return 0;
+		return;
 	r = (struct call *)s->buf;
 	if (compat)
 		r->h.flags |= FLAG_COMPAT;
@@ -1348,34 +1314,34 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 		struct file *f = get_file(task, OWN, ret);
 
 		if (!f)
-			goto out;
+			return;
 		r->fmode = GET(file, f, f_mode);
 		if (r->fmode & FMODE_PATH)
-			goto out;
+			return;
 		r->flags = GET(file, f, f_flags);
 		len = put_file(s, &r->file, len, (__u64)GET(file, f, f_path.mnt),
 			       (__u64)GET(file, f, f_path.dentry));
 		if (s->nowhere)
-			goto out; /* a pipe, a socket: reached through /proc/PID/fd */
+			return; /* a pipe, a socket: reached through /proc/PID/fd */
 		emit_call(len);
-		goto out;
+		return;
 	}
 	if (row.op == OP_RING) {
 		__builtin_memset(&r->file, 0, sizeof(r->file));
 		emit_call(len);
-		goto out;
+		return;
 	}
 	if (row.op == OP_CHDIR) {
 		fs = OF(OWN, task, fs);
 		len = put_file(s, &r->file, len, (__u64)OF(OWN, fs, pwd.mnt), (__u64)OF(OWN, fs, pwd.dentry));
 		emit_call(len);
-		goto out;
+		return;
 	}
 	if (row.op == OP_CHROOT) {
 		fs = OF(OWN, task, fs);
 		len = put_file(s, &r->file, len, (__u64)OF(OWN, fs, root.mnt), (__u64)OF(OWN, fs, root.dentry));
 		emit_call(len);
-		goto out;
+		return;
 	}
 
 	if (row.op == OP_MOUNT) {
@@ -1388,7 +1354,7 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 			__sync_fetch_and_add(&remounts, 1);
 		emit_call(__builtin_offsetof(struct call, base) + sizeof(r->base[0]));
 		bpf_ringbuf_output(&alarm, &r->h.ts, sizeof(r->h.ts), BPF_RB_FORCE_WAKEUP);
-		goto out;
+		return;
 	}
 
 	get_args(&a, regs, compat);
@@ -1406,14 +1372,14 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 			__u32 in[3];
 
 			if (a.a[0] != 2 /* SYS_BIND */ || bpf_probe_read_user(in, sizeof(in), (void *)a.a[1]))
-				goto out;
+				return;
 			addr = in[1];
 			size = in[2];
 			r->op = OP_BIND;
 		}
 		n = put_sun_path(s, len, addr, size);
 		if (n < 0)
-			goto out;
+			return;
 		s->absolute = s->buf[text & (PATH_MAX - 1)] == '/';
 	} else {
 		r->flags = arg(&a, row.flags, 0);
@@ -1451,9 +1417,6 @@ int BPF_PROG(on_sys_exit, void *regs_arg, long ret)
 	} else if (r->op != OP_SYMLINK && find_base(s, task, OWN, arg(&a, row.dfd0, (__u32)AT_FDCWD), first))
 		len = put_base(s, &r->base[0], len);
 	emit_call(len);
-out:
-	let_go();
-	return 0;
 }
 
 /*
@@ -1556,21 +1519,20 @@ __noinline __u64 put_asked(__u64 len, __u32 name_at, __u32 dfd_at)
 	return len + n;
 }
 
-SEC("raw_tp/io_uring_submit_req")
-int BPF_PROG(on_submit, void *req_arg)
+static __always_inline void tell_submit(__u64 req)
 {
-	__u64 req = (__u64)req_arg, len;
+	__u64 len;
 	struct asked at;
 	struct task_struct *task;
 	struct scratch *s;
 	struct submit *r;
 
 	if (!find_asked(&at, GET(io_kiocb, req, opcode)))
-		return 0;
+		return;
 	task = current_task();
 	s = begin(task, OWN, KIND_SUBMIT);
 	if (!s)
-		return 0;
+		return;
 	r = (struct submit *)s->buf;
 	r->request = req;
 	r->op = at.op;
@@ -1590,12 +1552,9 @@ int BPF_PROG(on_submit, void *req_arg)
 		fill_base(s, &r->base[1]);
 	}
 	emit_call(len);
-	let_go();
-	return 0;
 }
 
-SEC("raw_tp/io_uring_complete")
-int BPF_PROG(on_complete, void *ring, void *req)
+static __always_inline void tell_complete(__u64 req)
 {
 	struct task_struct *task;
 	struct file *f = 0;
@@ -1605,32 +1564,35 @@ int BPF_PROG(on_complete, void *ring, void *req)
 	__u64 len;
 
 	if (!req)
-		return 0;
+		return;
 	opcode = GET(io_kiocb, req, opcode);
 	if (!is_file_request(opcode))
-		return 0;
+		return;
 	task = current_task();
 	s = begin(task, OWN, KIND_COMPLETE);
 	if (!s)
-		return 0;
+		return;
 	r = (struct complete *)s->buf;
-	r->request = (__u64)req;
+	r->request = req;
 	r->result = GET(io_kiocb, req, cqe.res);
 	r->flags = r->fmode = r->pad = 0;
 	__builtin_memset(&r->file, 0, sizeof(r->file));
 	len = sizeof(*r);
-	if (r->result >= 0 && opcode < IORING_OP_RENAMEAT && !read_asked((__u64)req, AT(struct io_open, file_slot)))
+	if (r->result >= 0 && opcode < IORING_OP_RENAMEAT && !read_asked(req, AT(struct io_open, file_slot)))
 		f = get_file(task, OWN, r->result);
 	if (f) {
 		r->fmode = GET(file, f, f_mode);
 		r->flags = GET(file, f, f_flags);
 		len = put_file(s, &r->file, len, (__u64)GET(file, f, f_path.mnt), (__u64)GET(file, f, f_path.dentry));
 		if (s->nowhere)
-			r->result = -1; /* as in on_sys_exit */
+			r->result = -1; /* as in tell_call */
 	}
 	emit_call(len);
-	let_go();
-	return 0;
 }
 
 #include "follow.h"
+#ifdef BY_PERF
+#include "perf.h"
+#else
+#include "raw.h"
+#endif

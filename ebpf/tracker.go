@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"fanrec/later"
 )
 
 // ErrNotSupported is wrapped when the kernel lacks what the tracker needs.
@@ -29,6 +32,7 @@ type Options struct {
 	CallRing    int  // bytes, a power of two; 0: 4 MiB, and Grow adds to it
 
 	without []string // for tests: constants of the tracker that are 0, as where the kernel lacks something
+	byPerf  bool     // for tests: programs attach by perf, as on kernels that preempt the others
 }
 
 // Lost counts what the kernel side could not deliver.
@@ -49,7 +53,9 @@ type identity struct {
 type Tracker struct {
 	maps      trackerMaps
 	programs  map[string]program
-	links     []link.Link // a link that nobody holds is closed by the garbage collector
+	links     []io.Closer       // a link that nobody holds is closed by the garbage collector
+	ids       map[string]uint64 // numbers of the tracepoints of programs that attach by perf
+	changer   *ebpf.Program     // changes maps; nil unless programs attach by perf
 	processes *ring
 	calls     *ring
 	alarm     *ring
@@ -81,6 +87,7 @@ func New(opts Options) (*Tracker, error) {
 	}
 	defer raiseMemlock()()
 	t := &Tracker{without: opts.without}
+	opts.byPerf = opts.byPerf || preemptsPrograms()
 	spec, err := newSpec(opts)
 	if err != nil {
 		return nil, err
@@ -112,7 +119,11 @@ func New(opts Options) (*Tracker, error) {
 
 // newSpec returns the tracker's maps and programs as the options want them.
 func newSpec(opts Options) (*ebpf.CollectionSpec, error) {
-	spec, err := loadTracker()
+	load := loadTracker
+	if opts.byPerf {
+		load = loadPerfTracker // its programs and maps have the same names
+	}
+	spec, err := load()
 	if err != nil {
 		return nil, fmt.Errorf("read the tracker object: %w", err)
 	}
@@ -270,6 +281,7 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 	}
 	t.recorder, t.lost = coll.Variables[trackerVarRecorder], coll.Variables[trackerVarLost]
 	t.remounts, t.seen = coll.Variables[trackerVarRemounts], coll.Variables[trackerVarRemountsSeen]
+	t.changer = coll.DetachProgram(perfTrackerProgChange)
 	t.programs = map[string]program{}
 	for name := range coll.Programs {
 		t.programs[name] = program{coll.DetachProgram(name), spec.Programs[name].AttachTo}
@@ -279,25 +291,50 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 
 // Attach begins to track again after Detach.
 func (t *Tracker) Attach() error {
+	var names []string
 	for name := range t.programs {
-		if slices.Contains(cgroupPrograms, name) {
-			continue
+		if !slices.Contains(cgroupPrograms, name) {
+			names = append(names, name)
 		}
-		if err := t.attach(name); err != nil {
-			return err
+	}
+	return t.attach(names...)
+}
+
+func (t *Tracker) attach(names ...string) error {
+	if err := t.findIDs(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		p := t.programs[name]
+		var l io.Closer
+		var err error
+		if p.Type() == ebpf.TracePoint {
+			l, err = attachPerf(t.ids[p.tracepoint], p.Program)
+		} else {
+			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: p.tracepoint, Program: p.Program})
 		}
+		if err != nil {
+			return notSupported("attach to "+p.tracepoint, err)
+		}
+		t.links = append(t.links, l)
 	}
 	return nil
 }
 
-func (t *Tracker) attach(name string) error {
-	p := t.programs[name]
-	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: p.tracepoint, Program: p.Program})
-	if err != nil {
-		return notSupported("attach to "+p.tracepoint, err)
+// findIDs fills ids once.
+func (t *Tracker) findIDs() error {
+	var wanted []string
+	for _, p := range t.programs {
+		if p.Type() == ebpf.TracePoint {
+			wanted = append(wanted, p.tracepoint)
+		}
 	}
-	t.links = append(t.links, l)
-	return nil
+	if len(wanted) == 0 || t.ids != nil {
+		return nil
+	}
+	var err error
+	t.ids, err = tracepointIDs(wanted)
+	return err
 }
 
 // Detach stops tracking, at no cost to the machine until Attach: all processes
@@ -320,21 +357,13 @@ func (t *Tracker) Detach() error {
 	for _, id := range ids {
 		errs = append(errs, t.Retire(id))
 	}
-	return errors.Join(append(errs, clearMap[uint32, uint64](t.maps.Numbers), clearMap[uint32, uint32](t.maps.Marked))...)
+	return errors.Join(append(errs, clearMap[uint32](t.maps.Numbers), clearMap[uint32](t.maps.Marked))...)
 }
 
 // clearMap removes all elements of a hash map.
-func clearMap[K, V any](m *ebpf.Map) error {
-	var (
-		keys []K
-		k    K
-		v    V
-		iter = m.Iterate()
-	)
-	for iter.Next(&k, &v) {
-		keys = append(keys, k)
-	}
-	if err := iter.Err(); err != nil {
+func clearMap[K comparable](m *ebpf.Map) error {
+	keys, err := mapKeys[K](m)
+	if err != nil {
 		return fmt.Errorf("clear %s: %w", m, err)
 	}
 	for _, k := range keys {
@@ -417,7 +446,7 @@ const (
 // call records need no path there while fanotify has a mark on it. dev is as
 // MkDev makes it; how is 0 or a sum of the constants above.
 func (t *Tracker) Mark(dev, how uint32) error {
-	if err := t.maps.Marked.Put(dev, 1|how); err != nil {
+	if err := t.apply(change{What: changeMark, Dev: dev, How: 1 | how}); err != nil {
 		return fmt.Errorf("mark device %#x: %w", dev, err)
 	}
 	return nil
@@ -425,7 +454,7 @@ func (t *Tracker) Mark(dev, how uint32) error {
 
 // Unmark takes Mark back. The device may be that of another superblock now.
 func (t *Tracker) Unmark(dev uint32) error {
-	if err := t.maps.Marked.Delete(dev); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := t.apply(change{What: changeUnmark, Dev: dev}); err != nil {
 		return fmt.Errorf("unmark device %#x: %w", dev, err)
 	}
 	return nil
@@ -459,7 +488,7 @@ func (t *Tracker) Grow(bytes int) error {
 		return errors.Join(err, m.Close())
 	}
 	t.spill = m
-	if err := t.maps.Spill.Put(uint32(0), m); err != nil {
+	if err := t.urgently(func() error { return t.maps.Spill.Put(uint32(0), m) }); err != nil {
 		return fmt.Errorf("add a larger ring: %w", err)
 	}
 	return nil
@@ -535,15 +564,8 @@ func (t *Tracker) SawRemounts(n uint64) error {
 // Retire takes a process out of the monitored set. The caller knows that
 // nothing of it can come any more.
 func (t *Tracker) Retire(id ID) error {
-	err := t.maps.Tracked.Delete(&identity{TGID: id.TGID, Start: id.Start})
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := t.apply(change{What: changeRetire, ID: identity{TGID: id.TGID, Start: id.Start}}); err != nil {
 		return fmt.Errorf("retire process %d: %w", id.TGID, err)
-	}
-	// If the number was given away meanwhile, its entry is the new process's:
-	// only a report of yet another use would be missed.
-	var start uint64
-	if err := t.maps.Numbers.Lookup(id.TGID, &start); err == nil && start == id.Start {
-		t.maps.Numbers.Delete(id.TGID)
 	}
 	return nil
 }
@@ -551,54 +573,74 @@ func (t *Tracker) Retire(id ID) error {
 // Tracked returns the processes of the monitored set, those included that
 // exited and were not retired. It is the kernel's own word, whatever was lost.
 func (t *Tracker) Tracked() ([]ID, error) {
-	var (
-		ids  []ID
-		key  identity
-		in   uint8
-		iter = t.maps.Tracked.Iterate()
-	)
-	for iter.Next(&key, &in) {
-		ids = append(ids, ID{TGID: key.TGID, Start: key.Start})
-	}
-	if err := iter.Err(); err != nil {
+	keys, err := mapKeys[identity](t.maps.Tracked)
+	if err != nil {
 		return nil, fmt.Errorf("list the monitored set: %w", err)
+	}
+	ids := make([]ID, len(keys))
+	for i, k := range keys {
+		ids[i] = ID{TGID: k.TGID, Start: k.Start}
 	}
 	return ids, nil
 }
 
 // Lost returns what was lost so far.
 func (t *Tracker) Lost() (Lost, error) {
-	var n [3]uint64
-	if err := t.lost.Get(&n); err != nil {
-		return Lost{}, fmt.Errorf("read the tracker's counters: %w", err)
-	}
-	return Lost{Processes: n[0], Calls: n[1], Untracked: n[2]}, nil
+	n, err := t.counters()
+	return Lost{Processes: n[0], Calls: n[1], Untracked: n[2]}, err
 }
 
-// Missed returns how often the kernel did not run a program of the tracker because
-// another process was in the midst of it on that processor. It never is where programs
-// of tracepoints are not preempted, until Linux 6.19. Who was it that nothing is told
-// of is not known: it may have been nobody of the monitored set.
-func (t *Tracker) Missed() (n uint64, err error) {
+// counters reads what is counted by the tracker; enum lost in tracker.bpf.c.
+func (t *Tracker) counters() (n [4]uint64, err error) {
+	if err := t.lost.Get(&n); err != nil {
+		return n, fmt.Errorf("read the tracker's counters: %w", err)
+	}
+	return n, nil
+}
+
+// Missed returns how often the kernel did not run a program of the tracker. By perf
+// (Linux 7.0 and later) that is so while a task is preempted on that processor in a
+// bpf(2) that looks into a map or changes one, whosesoever; else never. Who was it that
+// nothing is told of is not known: it may have been nobody of the monitored set.
+func (t *Tracker) Missed() (uint64, error) {
+	n, err := t.counters()
+	if err != nil {
+		return 0, err
+	}
+	missed := n[3] // execs of the monitored set
 	for name, p := range t.programs {
+		if name == perfTrackerProgBeforeExec || name == perfTrackerProgBeforeExecAgain {
+			continue // one stands in for the other
+		}
 		stats, err := p.Stats()
 		if err != nil {
 			return 0, fmt.Errorf("ask what %s missed: %w", name, err)
 		}
-		n += stats.RecursionMisses // 0 before 5.12
+		missed += stats.RecursionMisses // 0 before 5.12
 	}
-	return n, nil
+	return missed, nil
 }
 
 // Close detaches and frees everything.
 func (t *Tracker) Close() error {
 	var errs []error
+	var events []int
 	for _, l := range t.links {
-		errs = append(errs, l.Close())
+		if e, ok := l.(perfEvent); ok {
+			events = append(events, int(e)) // they take long
+		} else {
+			errs = append(errs, l.Close())
+		}
+	}
+	if len(events) > 0 {
+		errs = append(errs, later.Close(events...))
 	}
 	t.links = nil
 	for _, p := range t.programs {
 		errs = append(errs, p.Close())
+	}
+	if t.changer != nil {
+		errs = append(errs, t.changer.Close())
 	}
 	if t.follow != nil {
 		errs = append(errs, t.follow.close())

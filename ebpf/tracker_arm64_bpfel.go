@@ -49,7 +49,6 @@ const (
 	trackerVarFollower        = "follower"
 	trackerVarHaveCast        = "have_cast"
 	trackerVarHaveFindVma     = "have_find_vma"
-	trackerVarHaveStay        = "have_stay"
 	trackerVarHaveTaskBtf     = "have_task_btf"
 	trackerVarLost            = "lost"
 	trackerVarMountNs         = "mount_ns"
@@ -148,7 +147,6 @@ type trackerVariableSpecs struct {
 	Follower      *ebpf.VariableSpec `ebpf:"follower"`
 	HaveCast      *ebpf.VariableSpec `ebpf:"have_cast"`
 	HaveFindVma   *ebpf.VariableSpec `ebpf:"have_find_vma"`
-	HaveStay      *ebpf.VariableSpec `ebpf:"have_stay"`
 	HaveTaskBtf   *ebpf.VariableSpec `ebpf:"have_task_btf"`
 	Lost          *ebpf.VariableSpec `ebpf:"lost"`
 	MountNs       *ebpf.VariableSpec `ebpf:"mount_ns"`
@@ -220,7 +218,6 @@ type trackerVariables struct {
 	Follower      *ebpf.Variable `ebpf:"follower"`
 	HaveCast      *ebpf.Variable `ebpf:"have_cast"`
 	HaveFindVma   *ebpf.Variable `ebpf:"have_find_vma"`
-	HaveStay      *ebpf.Variable `ebpf:"have_stay"`
 	HaveTaskBtf   *ebpf.Variable `ebpf:"have_task_btf"`
 	Lost          *ebpf.Variable `ebpf:"lost"`
 	MountNs       *ebpf.Variable `ebpf:"mount_ns"`

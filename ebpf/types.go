@@ -28,13 +28,12 @@ var castName = typeName{kindFunc, "bpf_rdonly_cast"}
 // mappingsName is what stands for a program that is run over all mappings: since 5.12.
 var mappingsName = typeName{kindFunc, "bpf_iter_task_vma"}
 
-// The functions that keep a program from being preempted, and one that came with
-// the kernel (6.15) whose verifier lets global functions be called in between.
-var stayNames = []typeName{{kindFunc, "bpf_preempt_disable"}, {kindFunc, "bpf_preempt_enable"}, {kindFunc, "bpf_res_spin_lock"}}
+// taskNames are the functions that find a task by its number.
+var taskNames = []typeName{{kindFunc, "bpf_task_from_pid"}, {kindFunc, "bpf_task_release"}}
 
 // wantedTypes are the structures of the tracker's object, and what it attaches to.
 func wantedTypes(spec *btf.Spec) ([]typeName, error) {
-	wanted := append([]typeName{castName, mappingsName}, stayNames...)
+	wanted := append([]typeName{castName, mappingsName}, taskNames...)
 	for _, name := range ringTracepoints {
 		wanted = append(wanted, tracepointType(name))
 	}
@@ -133,15 +132,8 @@ func numberTypes(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 		return fmt.Errorf("set the tracker's %s: %w", v.Name, err)
 	}
 	functions := map[string]uint32{castName.name: cast}
-	stay := true
-	for _, n := range stayNames {
+	for _, n := range taskNames {
 		functions[n.name] = types.number(n)
-		stay = stay && functions[n.name] != 0
-	}
-	if stay {
-		if err := spec.Variables[trackerVarHaveStay].Set(uint8(1)); err != nil {
-			return fmt.Errorf("set the tracker's %s: %w", trackerVarHaveStay, err)
-		}
 	}
 	for _, prog := range spec.Programs {
 		prog.Instructions = callByNumber(prog.Instructions, functions)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"fanrec/later"
 )
 
 // Descriptors is a fanotify group for filesystems that have no file handles. Its
@@ -123,4 +125,4 @@ func (s *Sighting) look(fd int) {
 func (d *Descriptors) FD() int { return d.fd }
 
 // Close ends the group.
-func (d *Descriptors) Close() error { return closeLater(d.fd) }
+func (d *Descriptors) Close() error { return later.Close(d.fd) }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"fanrec/later"
 )
 
 // ErrNotSupported is wrapped when the kernel or a filesystem cannot do what is
@@ -229,20 +231,5 @@ func (g *Group) Close() error {
 	if g.Barrier != nil {
 		g.Barrier.Close()
 	}
-	return closeLater(g.fd)
-}
-
-// closeLater closes a descriptor whose release takes long: that of a fanotify
-// group waits for every reader of its marks (SRCU), 5 to 25 ms. The descriptor
-// is sent through a socket that is then itself in flight in its own queue and
-// open nowhere: the kernel's collector of such sockets (unix_gc) drops both,
-// in a worker since 6.10, and nobody waits.
-func closeLater(fd int) error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return errors.Join(err, unix.Close(fd))
-	}
-	err = unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(fd, pair[1]), nil, 0)
-	// In this order: the last one, of the other end, starts the collector.
-	return errors.Join(err, unix.Close(fd), unix.Close(pair[1]), unix.Close(pair[0]))
+	return later.Close(g.fd) // else it waits for every reader of its marks (SRCU), 5 to 25 ms
 }

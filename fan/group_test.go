@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"fanrec/later"
 )
 
 var update = flag.Bool("update", false, "write the events of this kernel as seeds of FuzzDecode")
@@ -854,7 +856,7 @@ func TestRaiseAllocs(t *testing.T) {
 	}
 }
 
-// closeLater leaves the end of a group to the kernel's collector. It does come:
+// later.Close leaves the end of a group to the kernel's collector. It does come:
 // the number of groups that a user may have is not used up.
 func TestClose(t *testing.T) {
 	w := watch(t, Names, tmpfs(t))
@@ -902,7 +904,7 @@ func makeGroups(n int) error {
 		if err != nil {
 			return fmt.Errorf("fanotify_init: %w", err)
 		}
-		if err := closeLater(fd); err != nil {
+		if err := later.Close(fd); err != nil {
 			return fmt.Errorf("close the group: %w", err)
 		}
 	}

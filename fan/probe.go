@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"fanrec/later"
 )
 
 // A Feature is something that a Group uses and a kernel may lack.
@@ -63,7 +65,7 @@ func tryFlags(flags uint) error {
 	if err != nil {
 		return err
 	}
-	return closeLater(fd)
+	return later.Close(fd)
 }
 
 // tryMark marks one directory, which needs no privileges: what is asked is
@@ -73,7 +75,7 @@ func tryMark(flags uint, mask uint64) error {
 	if err != nil {
 		return err
 	}
-	defer closeLater(fd)
+	defer later.Close(fd)
 	b, err := newBarrier() // a directory that can be marked, whatever the others are on
 	if err != nil {
 		return err

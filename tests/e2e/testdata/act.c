@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -328,6 +329,15 @@ static void run(void)
 			dup2(fd, 0), dup2(fd, 1), dup2(fd, 2);
 		}
 		OP("usleep") usleep(atoi(a[0]));
+		OP("urgent") { /* preempts, from here on, whoever else is on that processor, if it may */
+			struct sched_param param = { .sched_priority = 1 };
+			cpu_set_t set;
+
+			CPU_ZERO(&set);
+			CPU_SET(atoi(a[0]) % sysconf(_SC_NPROCESSORS_ONLN), &set);
+			if (!sched_setaffinity(0, sizeof(set), &set))
+				sched_setscheduler(0, SCHED_FIFO, &param);
+		}
 		OP("await") { while (access(a[0], F_OK)) usleep(1000); }
 		OP("repeat") { /* N times the rest */
 			int i, n = atoi(a[0]);

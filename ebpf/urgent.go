@@ -1,0 +1,25 @@
+package ebpf
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// urgently calls fn, which changes a map by bpf(2) while somebody is recorded. Where
+// that matters (change.go) it does so on a thread that is not preempted, if the caller
+// may have one (CAP_SYS_NICE). For what is rare, or what no program can do.
+func (t *Tracker) urgently(fn func() error) error {
+	if t.changer == nil {
+		return fn()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if before, err := unix.SchedGetAttr(0, 0); err == nil {
+		urgent := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 99, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
+		if unix.SchedSetAttr(0, urgent, 0) == nil {
+			defer unix.SchedSetAttr(0, before, 0)
+		}
+	}
+	return fn()
+}
