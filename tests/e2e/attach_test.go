@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"fanrec/cgroup"
 	"fanrec/output"
+	"fanrec/tests/logs"
 )
 
 // forks makes processes at several depths, some 500 in a second, until there is a
@@ -89,24 +89,11 @@ func TestAttachStorm(t *testing.T) {
 // read hands all records of a log to fn, and returns how it ended.
 func read(t *testing.T, name string, fn func(*output.Record)) *output.Trailer {
 	t.Helper()
-	f, err := os.Open(name)
+	_, end, err := logs.Each(name, fn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	in, err := output.NewReader(f)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	var r output.Record
-	for {
-		if err := in.Read(&r); err == io.EOF {
-			return in.Trailer()
-		} else if err != nil {
-			t.Fatalf("%s: line %d: %v", name, in.Line(), err)
-		}
-		fn(&r)
-	}
+	return end
 }
 
 // livesIn returns what a log knows of each process that ended.

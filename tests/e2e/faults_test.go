@@ -17,6 +17,7 @@ import (
 
 	"fanrec/output"
 	"fanrec/output/series"
+	"fanrec/tests/logs"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,30 +109,19 @@ func piecesOf(t *testing.T, log string) (all []piece) {
 		t.Fatal(err)
 	}
 	for _, name := range append(names, log) {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		in, err := series.Reader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		r, err := output.NewReader(in)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		p := piece{notes: r.Header().Notes}
-		var rec output.Record
-		for err = r.Read(&rec); err == nil; err = r.Read(&rec) {
-			if n, err := strconv.Atoi(filepath.Base(string(rec.Path))); err == nil && !rec.Attached {
+		var p piece
+		head, end, err := logs.Each(name, func(r *output.Record) {
+			if n, err := strconv.Atoi(filepath.Base(string(r.Path))); err == nil && !r.Attached {
 				p.numbers = append(p.numbers, n)
 			}
+		})
+		switch {
+		case head == nil:
+			t.Fatal(err)
+		case end != nil:
+			p.incomplete = end.Incomplete
 		}
-		if p.incomplete = r.Trailer().Incomplete; err != io.EOF {
-			p.err = err
-		}
+		p.notes, p.err = head.Notes, err
 		all = append(all, p)
 	}
 	return all

@@ -138,21 +138,11 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 	writes := 0
-	whole, err := os.Open(log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer whole.Close()
-	r, err := output.NewReader(whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rec output.Record
-	for r.Read(&rec) == nil {
-		if !rec.Attached {
+	read(t, log, func(r *output.Record) {
+		if !r.Attached {
 			writes++
 		}
-	}
+	})
 	if writes != 10 {
 		t.Errorf("%d records in the log, want 10", writes)
 	}

@@ -2,15 +2,14 @@ package kernels
 
 import (
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"fanrec/output"
 	"fanrec/output/depfile"
+	"fanrec/tests/logs"
 )
 
 // TestFilemonProject makes the project of tests/makes with a bmake that uses
@@ -59,22 +58,13 @@ func (r *initramfs) toolchain(t *testing.T, dir string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	f, err := os.Open(log)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	in, err := output.NewReader(f)
-	if err != nil {
-		return err
-	}
 	var files depfile.Files
-	var rec output.Record
-	for err = in.Read(&rec); err == nil; err = in.Read(&rec) {
-		files.Add(&rec)
+	_, end, err := logs.Each(log, files.Add)
+	if err != nil {
+		return err
 	}
-	if err != io.EOF || len(in.Trailer().Incomplete) > 0 {
-		return errors.Join(err, errors.New(strings.Join(in.Trailer().Incomplete, "; ")))
+	if len(end.Incomplete) > 0 {
+		return errors.New(strings.Join(end.Incomplete, "; "))
 	}
 	taken, dirs := map[string]bool{}, map[string]bool{"/usr/bin": true}
 	for _, name := range files.Inputs() {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"fanrec/output"
+	"fanrec/tests/logs"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -243,20 +244,9 @@ func (l *received) record(t *testing.T) output.Record {
 // logged returns the records of a log.
 func logged(t *testing.T, name string) (all []output.Record) {
 	t.Helper()
-	f, err := os.Open(name)
+	_, _, err := logs.Each(name, func(r *output.Record) { all = append(all, *r) }) // of JSON: it stays
 	do(t, err)
-	defer f.Close()
-	r, err := output.NewReader(f)
-	do(t, err)
-	for {
-		var rec output.Record
-		if err := r.Read(&rec); err == io.EOF {
-			return all
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, rec)
-	}
+	return all
 }
 
 // split takes apart what has arrived: records, how often a recording began, and what

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"fanrec/output"
-	"fanrec/output/series"
+	"fanrec/tests/logs"
 	"fanrec/tests/oracle"
 
 	"github.com/google/go-cmp/cmp"
@@ -179,23 +179,9 @@ func readLog(t testing.TB, name string) *seen {
 // eachRecord reads a log, compressed or not, and returns how it ends.
 func eachRecord(t testing.TB, name string, each func(*output.Record)) *output.Trailer {
 	t.Helper()
-	f, err := os.Open(name)
+	_, end, err := logs.Each(name, each)
 	do(t, err)
-	defer f.Close()
-	plain, err := series.Reader(f)
-	do(t, err)
-	defer plain.Close()
-	in, err := output.NewReader(plain)
-	do(t, err)
-	var r output.Record
-	for {
-		if err := in.Read(&r); err == io.EOF {
-			return in.Trailer()
-		} else if err != nil {
-			t.Fatalf("%s, line %d: %v", name, in.Line(), err)
-		}
-		each(&r)
-	}
+	return end
 }
 
 // held is a file that a process has.
