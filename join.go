@@ -105,20 +105,20 @@ type joiner struct {
 	last       bool                // no more will come
 	awaited    bool                // somebody waits for records
 	gates      gates
-	stop       int64                        // where release stopped for everybody
-	forgot     bool                         // a directory was forgotten that what comes next may need
-	asked      []fan.Inode                  // by unknown
-	sought     map[fan.Inode]bool           // the same
-	self       int32                        // pid of the recorder
-	opened     []fan.Inode                  // directories that it opened
-	whiteouts  map[string][]int32           // renames out of a workdir, by the new name
-	copies     map[fan.Inode]bool           // what was made in one
-	glimpses   map[fan.Inode]string         // where directories were seen, on filesystems that may be gone soon
-	mountNS    uint32                       // inode number of the recorder's mount namespace
-	remounts   []int64                      // calls that changed mounts in it, not yet looked at
-	strangers  map[uint32]*proctree.Process // who did in another namespace, likewise
-	foreign    bool                         // somebody was in another one
-	ways       map[string]reached           // of what is handed out now
+	stop       int64                // where release stopped for everybody
+	forgot     bool                 // a directory was forgotten that what comes next may need
+	asked      []fan.Inode          // by unknown
+	sought     map[fan.Inode]bool   // the same
+	self       int32                // pid of the recorder
+	opened     []fan.Inode          // directories that it opened
+	whiteouts  map[string][]int32   // renames out of a workdir, by the new name
+	copies     map[fan.Inode]bool   // what was made in one
+	glimpses   map[fan.Inode]string // where directories were seen, on filesystems that may be gone soon
+	mountNS    uint32               // inode number of the recorder's mount namespace
+	remounts   []int64              // calls that changed mounts in it, not yet looked at
+	strangers  map[uint32]*stranger // who did in another namespace, likewise
+	foreign    bool                 // somebody was in another one
+	ways       map[string]reached   // of what is handed out now
 	rec        output.Record
 	who        *proctree.Process // whose record it is
 	seenAs     [2][]byte

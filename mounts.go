@@ -215,9 +215,9 @@ func (j *joiner) mounted(p *proctree.Process, ns uint32, at int64) {
 	}
 	j.foreign = true
 	if j.strangers == nil {
-		j.strangers = map[uint32]*proctree.Process{}
+		j.strangers = map[uint32]*stranger{}
 	}
-	j.strangers[ns] = p
+	j.strangers[ns] = &stranger{p, strangerTries}
 }
 
 // mountNamespace returns the inode number of the mount namespace of a process.
@@ -372,11 +372,23 @@ func (r *Recorder) leave(gone []uint32) error {
 	return nil
 }
 
+// stranger is a process that changed mounts in another mount namespace, of which no
+// table is known yet. It may be that of one of its threads, which is gone: then nobody
+// is ever found in it.
+type stranger struct {
+	proc  *proctree.Process
+	tries int // epochs in which it is still looked for
+}
+
+// strangerTries is a second or two of epochs.
+const strangerTries = 40
+
 // meet reads the mount tables of processes that changed theirs in a mount
 // namespace of their own.
 func (r *Recorder) meet() error {
 	j := r.join
-	for ns, p := range j.strangers {
+	for ns, s := range j.strangers {
+		p := s.proc
 		// The one that called mount(2) may be gone: its parent is there as well. Or it
 		// entered the namespace of a container, left a child there, and went.
 		found := false
@@ -400,7 +412,7 @@ func (r *Recorder) meet() error {
 			}
 		}
 		// The record of that child may still come.
-		if j.mounts.others[ns] != nil || j.tree.Find(p.ID) == nil {
+		if s.tries--; s.tries == 0 || j.mounts.others[ns] != nil || j.tree.Find(p.ID) == nil {
 			delete(j.strangers, ns)
 		}
 	}

@@ -25,6 +25,7 @@ type JSONLReader struct {
 	ended   bool
 	stream  bool // Next may be called
 	pass    func(line []byte) bool
+	idle    func() error
 	long    []byte // a line that is larger than the buffer
 	object  jsonObject
 }
@@ -176,6 +177,10 @@ func (j *JSONLReader) read(r *Record) error {
 // that it takes to read them. What is passed over may be malformed: that is not noticed.
 func (j *JSONLReader) Pass(over func(line []byte) bool) { j.pass = over }
 
+// Idle has a function called before Read waits for more than has come already. Its
+// error ends the reading.
+func (j *JSONLReader) Idle(fn func() error) { j.idle = fn }
+
 // recordLine begins the line of a record.
 var recordLine = []byte(`{"time":"`)
 
@@ -209,6 +214,11 @@ func (j *JSONLReader) next() (bool, error) {
 
 // readLine returns a line, valid until the next one.
 func (j *JSONLReader) readLine() ([]byte, error) {
+	if j.idle != nil && j.in.Buffered() == 0 {
+		if err := j.idle(); err != nil {
+			return nil, err
+		}
+	}
 	line, err := j.in.ReadSlice('\n')
 	if err != bufio.ErrBufferFull {
 		return line, err

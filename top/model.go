@@ -6,14 +6,15 @@ import (
 	"fanrec/output"
 )
 
-// Limits bound the memory of a Model: some 400 bytes for each pair with its path.
+// Limits bound the memory of a Model: some 300 bytes for each pair, and the paths.
 type Limits struct {
 	Pairs     int // of a process and a file, beside two of each process
+	Bytes     int // of all paths
 	Processes int
 }
 
-// DefaultLimits take some 12 MiB.
-var DefaultLimits = Limits{Pairs: 30_000, Processes: 5_000}
+// DefaultLimits take some 20 MiB at most, 12 with paths of an ordinary length.
+var DefaultLimits = Limits{Pairs: 30_000, Bytes: 8 << 20, Processes: 5_000}
 
 // fade is how long a process that has ended is shown.
 const fade = 5 * time.Second

@@ -293,7 +293,7 @@ func TestBounds(t *testing.T) {
 	}
 	flag.Set("rapid.nofailfile", "true")
 	rapid.Check(t, func(t *rapid.T) {
-		limits := Limits{Pairs: rapid.IntRange(1, 12).Draw(t, "pairs"), Processes: rapid.IntRange(2, 6).Draw(t, "processes")}
+		limits := Limits{Pairs: rapid.IntRange(1, 12).Draw(t, "pairs"), Bytes: rapid.IntRange(0, 200).Draw(t, "bytes"), Processes: rapid.IntRange(2, 6).Draw(t, "processes")}
 		m := New(limits, start)
 		now := start
 		var want, last, since Counts

@@ -58,6 +58,8 @@ type files struct {
 	all  []file
 	free []int32
 	by   map[string]int32
+
+	bytes int // of all paths
 }
 
 type file struct {
@@ -105,6 +107,7 @@ func (f *files) get(path string) int32 {
 	}
 	f.all[i] = file{path: path}
 	f.by[path] = i
+	f.bytes += len(path)
 	return i
 }
 
@@ -114,6 +117,7 @@ func (f *files) unused(i int32) {
 		return
 	}
 	delete(f.by, f.all[i].path)
+	f.bytes -= len(f.all[i].path)
 	f.all[i] = file{}
 	f.free = append(f.free, i)
 }
@@ -133,12 +137,21 @@ func (m *Model) pair(process, file int32) *pair {
 		return p
 	}
 	m.files.all[file].pairs++
-	if m.pairs.len() > m.limits.Pairs {
-		m.shrink(process, file)
-		p, _ = m.pairs.get(process, file)
+	long := m.files.bytes > m.limits.Bytes
+	if m.pairs.len() <= m.limits.Pairs && !long {
+		return p
 	}
+	m.shrink(process, file)
+	// Names of directories are long as well: not each round makes them shorter.
+	for rounds := 0; long && m.files.bytes > m.limits.Bytes/4*3 && rounds < maxRounds; rounds++ {
+		m.shrink(process, file)
+	}
+	p, _ = m.pairs.get(process, file)
 	return p
 }
+
+// maxRounds is how often at most room is made at once: each is for a quarter.
+const maxRounds = 16
 
 // heatOf is what a pair is kept for, beside all that it ever had.
 func heatOf(c *Counts) uint64 { return 64 * c.Of(Total) }

@@ -76,9 +76,6 @@ func main() {
 }
 
 func run(endpoint string, resources []string, acks bool) error {
-	if err := dropRights(); err != nil {
-		return fmt.Errorf("give up capabilities: %w", err)
-	}
 	ctx := context.Background()
 	if !acks { // else fanrec decides
 		var stop func()
@@ -90,19 +87,19 @@ func run(endpoint string, resources []string, acks bool) error {
 	}
 	// Of what is told by errors nothing comes by this.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
-	res, err := newResource(ctx, resources)
+	attrs, err := parseResources(resources)
 	if err != nil {
 		return err
 	}
-	to, err := newExporter(ctx, endpoint)
+	to, err := newExporter(ctx, endpoint) // it may read keys that are root's
 	if err != nil {
 		return err
 	}
-	b := &batch{}
-	provider := sdk.NewLoggerProvider(sdk.WithResource(res), sdk.WithProcessor(b), sdk.WithAttributeCountLimit(-1))
-	s := &sender{to: to, logger: provider.Logger("fanrec", log.WithInstrumentationVersion(version)), batch: b}
+	if err := dropRights(); err != nil {
+		return fmt.Errorf("give up rights: %w", err)
+	}
 	report := newReporter(acks)
-	s.waits, s.refused = report.waits, report.refused
+	s := &sender{to: to, batch: &batch{}, attrs: attrs, waits: report.waits, refused: report.refused}
 	parent := os.Getppid()
 	s.wait = func(d time.Duration) bool {
 		select {
@@ -122,8 +119,8 @@ func cmpErr(a, b error) error {
 	return b
 }
 
-// newResource says of whom the records are.
-func newResource(ctx context.Context, given []string) (*resource.Resource, error) {
+// parseResources understands --resource.
+func parseResources(given []string) ([]attribute.KeyValue, error) {
 	attrs := []attribute.KeyValue{semconv.ServiceName("fanrec")}
 	for _, text := range given {
 		name, value, ok := strings.Cut(text, "=")
@@ -132,12 +129,30 @@ func newResource(ctx context.Context, given []string) (*resource.Resource, error
 		}
 		attrs = append(attrs, attribute.String(name, value))
 	}
-	res, err := resource.New(ctx, resource.WithHost(), resource.WithHostID(), resource.WithOSType(), resource.WithTelemetrySDK(),
-		resource.WithAttributes(attrs...), resource.WithFromEnv())
-	if errors.Is(err, resource.ErrPartialResource) {
-		err = nil // a machine without an id
+	return attrs, nil
+}
+
+// of makes what is emitted from here on of a machine: that of the recording, which need
+// not be this one.
+func (s *sender) of(ctx context.Context, host string) error {
+	own, _ := os.Hostname()
+	if host == "" {
+		host = own
 	}
-	return res, err
+	if s.logger != nil && host == s.host {
+		return nil
+	}
+	options := []resource.Option{resource.WithOSType(), resource.WithTelemetrySDK(), resource.WithAttributes(semconv.HostName(host))}
+	if host == own {
+		options = append(options, resource.WithHostID())
+	}
+	res, err := resource.New(ctx, append(options, resource.WithAttributes(s.attrs...), resource.WithFromEnv())...)
+	if err != nil && !errors.Is(err, resource.ErrPartialResource) { // a machine may have no id
+		return err
+	}
+	provider := sdk.NewLoggerProvider(sdk.WithResource(res), sdk.WithProcessor(s.batch), sdk.WithAttributeCountLimit(-1))
+	s.host, s.logger = host, provider.Logger("fanrec", log.WithInstrumentationVersion(version))
+	return nil
 }
 
 // maxBatch is how many records are sent at once.
@@ -153,28 +168,37 @@ func (s *sender) copy(ctx context.Context, from *os.File, report *reporter) erro
 	if err != nil {
 		return err
 	}
-	flush := func() error {
+	// What was read is dealt with, but for so many lines.
+	flush := func(but int) error {
 		if err := s.flush(ctx); err != nil {
 			return err
 		}
-		return report.sent(r.Line())
+		return report.sent(r.Line() - but)
 	}
+	r.Idle(func() error {
+		if readable(from) {
+			return nil
+		}
+		return flush(0)
+	})
 	var rec output.Record
 	for {
+		if err := s.of(ctx, r.Header().Host); err != nil {
+			return err
+		}
 		s.logger.Emit(ctx, begin(r.Header(), time.Now()))
 		for err = r.Read(&rec); err == nil; err = r.Read(&rec) {
-			s.logger.Emit(ctx, logRecord(&rec, time.Now()))
-			if len(s.batch.records) >= maxBatch || in.Buffered() == 0 && !readable(from) {
-				if err := flush(); err != nil {
+			if s.logger.Emit(ctx, logRecord(&rec, time.Now())); len(s.batch.records) >= maxBatch {
+				if err := flush(0); err != nil {
 					return err
 				}
 			}
 		}
 		if err != io.EOF {
-			return cmpErr(flush(), err)
+			return cmpErr(err, flush(1)) // the last line was not understood
 		}
 		s.logger.Emit(ctx, end(r.Trailer(), time.Now()))
-		if err := flush(); err != nil {
+		if err := flush(0); err != nil {
 			return err
 		}
 		if err := r.Next(); err != nil {

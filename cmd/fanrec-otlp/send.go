@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -12,8 +11,7 @@ import (
 
 	"fanrec/output"
 
-	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
-	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/log"
 	sdk "go.opentelemetry.io/otel/sdk/log"
 	"google.golang.org/grpc/codes"
@@ -35,34 +33,12 @@ func (b *batch) OnEmit(_ context.Context, r *sdk.Record) error {
 	return nil
 }
 
-// newExporter returns the exporter of an endpoint: http and https are OTLP over HTTP,
-// grpc and grpcs over gRPC. Certificates, headers, compression and time-outs are those
-// of the variables OTEL_EXPORTER_OTLP_*.
-func newExporter(ctx context.Context, endpoint string) (sdk.Exporter, error) {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("endpoint %q: want a URL, as http://collector:4318 or grpc://collector:4317", endpoint)
-	}
-	switch u.Scheme {
-	case "http", "https":
-		if strings.Trim(u.Path, "/") == "" {
-			u.Path = "/v1/logs"
-		}
-		return otlploghttp.New(ctx, otlploghttp.WithEndpointURL(u.String()), otlploghttp.WithRetry(otlploghttp.RetryConfig{}))
-	case "grpc", "grpcs":
-		opts := []otlploggrpc.Option{otlploggrpc.WithEndpoint(u.Host), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{})}
-		if u.Scheme == "grpc" {
-			opts = append(opts, otlploggrpc.WithInsecure())
-		}
-		return otlploggrpc.New(ctx, opts...)
-	}
-	return nil, fmt.Errorf("endpoint %q: %s is not known; http, https, grpc and grpcs are", endpoint, u.Scheme)
-}
-
 // sender sends batches until they are taken.
 type sender struct {
 	to      sdk.Exporter
-	logger  log.Logger
+	attrs   []attribute.KeyValue // of the resource
+	host    string               // whose
+	logger  log.Logger           // of that; nil before the first header
 	batch   *batch
 	waits   func(error)              // the collector does not take them now
 	refused func(n int, why string)  // it will never take these
@@ -137,7 +113,7 @@ const (
 // The SDK tells by its texts only what the collector said: tests have them from real
 // ones.
 var (
-	refusal  = regexp.MustCompile(`OTLP partial success: .*\((\d+) `)
+	refusal  = regexp.MustCompile(`(?s)OTLP partial success: .*\((\d+) [a-z ]+ rejected\)`)
 	httpSaid = regexp.MustCompile(`failed to send logs to .*?: (\d{3}) `)
 )
 
@@ -161,7 +137,7 @@ func verdictOf(err error) (v verdict, n int) {
 		switch m[1] {
 		case "413":
 			return tooMuch, 0
-		case "401", "403", "404", "405", "407", "408", "421", "425":
+		case "301", "302", "303", "307", "308", "401", "403", "404", "405", "407", "408", "421", "425":
 			return later, 0 // somebody will mend the collector, its address or a password
 		}
 		return never, 0 // OTLP says so of all others

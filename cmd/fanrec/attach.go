@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -29,6 +33,7 @@ type attachFlags struct {
 	duration time.Duration
 	metrics  string
 	mountsOf int
+	host     string
 }
 
 func newAttach() *cobra.Command {
@@ -74,6 +79,7 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 	f.whomFlags.add(fl)
 	fl.DurationVar(&f.duration, "duration", 0, "end after `TIME`, as 90s or 2h")
 	fl.StringVar(&f.metrics, "metrics", "", "tell Prometheus at `ADDRESS` how the recording is, as :9435")
+	fl.StringVar(&f.host, "host", "", "`NAME` of the machine in what is written; in a container it is not that of the container")
 	fl.IntVar(&f.mountsOf, "mounts-of", 0, "be in the mount namespace of process `PID`: in a container, 1 makes all paths the host's")
 	f.addLog(fl, "-", "text")
 	f.rotateFlags.add(fl)
@@ -85,7 +91,14 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 }
 
 func (f *attachFlags) run(args []string) error {
-	if f.mountsOf != 0 {
+	switch {
+	case f.duration < 0:
+		return fmt.Errorf("--duration %v: want a time, as 90s or 2h", f.duration)
+	case len(f.resource) > 0 && f.otlp == "":
+		return errors.New("--resource is for --otlp, which says where records go")
+	case f.mountsOf != 0 && f.output != "-" && !filepath.IsAbs(f.output):
+		return fmt.Errorf("-o %s: with --mounts-of want a path from the root directory, which is that of the process", f.output)
+	case f.mountsOf != 0:
 		if err := enterMounts(f.mountsOf); err != nil {
 			return err
 		}
@@ -151,7 +164,15 @@ func (f *attachFlags) run(args []string) error {
 	if f.args {
 		opts.ArgsMax = maxArgs
 	}
-	debug.SetMemoryLimit(memoryLimit)
+	// What waits for a disk or a collector is not garbage.
+	limit := int64(memoryLimit)
+	if pieces != nil {
+		limit += int64(waits)
+	}
+	if away != nil {
+		limit += int64(waits)
+	}
+	debug.SetMemoryLimit(limit)
 	l, err := startLive(opts, nil)
 	if err != nil {
 		return err
@@ -159,6 +180,7 @@ func (f *attachFlags) run(args []string) error {
 	defer l.rec.Close()
 	a := &attached{pieces: pieces, away: away, only: f.only, job: j, live: l, broken: make(chan struct{})}
 	head := &output.Header{Start: time.Now().UnixNano(), Key: f.key, Notes: append(notes, l.rec.Notes()...), Origin: output.Here(fullVersion())}
+	head.Host = cmp.Or(f.host, head.Host)
 	if len(whom.PIDs) > 0 {
 		head.Target = uint32(whom.PIDs[0])
 	}
@@ -284,6 +306,14 @@ func (a *attached) dropped() (n int) {
 	return n
 }
 
+// refused returns how many records a collector has refused.
+func (a *attached) refused() int {
+	if a.export == nil {
+		return 0
+	}
+	return a.export.Refused()
+}
+
 // reopenOn begins another file with each signal.
 func (a *attached) reopenOn(sig os.Signal) {
 	ch := make(chan os.Signal, 1)
@@ -300,7 +330,7 @@ func (a *attached) sink() fanrec.Sink {
 	broken := false
 	return fanrec.Sink{
 		Record: func(r *output.Record) {
-			if a.export != nil && int(r.PID) == a.export.PID() {
+			if a.export != nil && a.export.Own(int(r.PID), r.Time) {
 				return // what it does for us, of all the machine, would never end
 			}
 			if !r.Attached { // that was not done

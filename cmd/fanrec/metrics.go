@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"fanrec"
@@ -18,7 +20,14 @@ type metrics struct {
 	listener net.Listener
 	server   http.Server
 	attached *attached
+
+	mu   sync.Mutex // one scrape after the other: the recorder has other things to do
+	page []byte
+	at   time.Time
 }
+
+// fresh is for how long a page is told again.
+const fresh = 100 * time.Millisecond
 
 // scrapeTime bounds everything that a scrape waits for.
 const scrapeTime = 5 * time.Second
@@ -60,17 +69,32 @@ func (m *metrics) close() {
 }
 
 func (m *metrics) scrape(w http.ResponseWriter, _ *http.Request) {
+	page, err := m.get()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	w.Write(page)
+}
+
+// get returns the page as it is now, or was just before.
+func (m *metrics) get() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.at) <= fresh {
+		return m.page, nil
+	}
 	done := make(chan exposition, 1)
 	if !m.attached.rec.Do(func() { done <- m.attached.expose() }) {
-		http.Error(w, "the recording has ended", http.StatusServiceUnavailable)
-		return
+		return nil, errors.New("the recording has ended")
 	}
 	select {
 	case e := <-done:
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		w.Write(e.Bytes())
+		m.page, m.at = e.Bytes(), time.Now()
+		return m.page, nil
 	case <-time.After(scrapeTime):
-		http.Error(w, "the recorder does not answer: it has much to do", http.StatusServiceUnavailable)
+		return nil, errors.New("the recorder does not answer: it has much to do")
 	}
 }
 
@@ -81,7 +105,7 @@ func (a *attached) expose() (e exposition) {
 		return e
 	}
 	h := a.one.Health()
-	e.family("fanrec_complete", "gauge", "1 if nothing that was done is missing in the recording, else 0.").value(number(len(h.Missing)+a.dropped() == 0))
+	e.family("fanrec_complete", "gauge", "1 if nothing that was done is missing in the recording, else 0.").value(number(len(h.Missing)+a.dropped()+a.refused() == 0))
 	e.family("fanrec_records_total", "counter", "Records by what was done, those too that filters leave out.")
 	for k := output.Kind(1); int(k) < output.Kinds; k++ {
 		e.value(float64(h.Records[k]), "kind", k.String())
@@ -94,7 +118,7 @@ func (a *attached) expose() (e exposition) {
 		}
 	}
 	e.value(float64(other), "cause", "other")
-	e.value(float64(a.dropped()), "cause", "spool")
+	e.value(float64(a.dropped()), "cause", "spool").value(float64(a.refused()), "cause", "refused")
 	e.family("fanrec_events_total", "counter", "Events of fanotify that are of recorded processes.").value(float64(h.Events))
 	e.family("fanrec_processes", "gauge", "Recorded processes that run.").value(float64(h.Processes))
 	e.family("fanrec_epochs_total", "counter", "How often events were gathered and put in order.").value(float64(h.Epochs))

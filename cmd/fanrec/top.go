@@ -106,7 +106,7 @@ func (f *topFlags) query() (*top.Query, error) {
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("--sort %s: want %s", f.sort, strings.Join(top.ColumnNames(), ", "))
-	case f.delay < leastDelay || f.delay > 1e6:
+	case !(f.delay >= leastDelay && f.delay <= 1e6): // nor what is no number
 		return nil, fmt.Errorf("--delay %v: want seconds, %v or more", f.delay, leastDelay)
 	case f.iterations < 0:
 		return nil, fmt.Errorf("--iterations %d: want a number, or 0 for no end", f.iterations)
@@ -237,13 +237,6 @@ func (t *overview) sink() fanrec.Sink {
 
 // Tick implements screen.Source.
 func (t *overview) Tick(now time.Time) {
-	// The recorder is asked and not waited for.
-	t.rec.Do(func() {
-		missing := t.one.Missing()
-		t.mu.Lock()
-		t.missing = missing
-		t.mu.Unlock()
-	})
 	t.mu.Lock()
 	t.model.Tick(now)
 	t.mu.Unlock()
@@ -263,8 +256,15 @@ func (t *overview) Keep(id uint64) {
 	t.model.Keep(id)
 }
 
-// Notes implements screen.Source.
+// Notes implements screen.Source. Of what is missing it tells also while the screen is
+// frozen; the recorder is asked and not waited for.
 func (t *overview) Notes() []string {
+	t.rec.Do(func() {
+		missing := t.one.Missing()
+		t.mu.Lock()
+		t.missing = missing
+		t.mu.Unlock()
+	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []string

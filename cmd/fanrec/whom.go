@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"fanrec"
 	"fanrec/cgroup"
@@ -33,11 +34,11 @@ func (f *whomFlags) ends() bool { return len(f.unit)+len(f.cgroup) == 0 && !f.al
 // whom finds who is to be attached to, and says so in words.
 func (f *whomFlags) whom(args []string) (whom fanrec.Whom, notes []string, err error) {
 	for _, a := range args {
-		pid, err := strconv.Atoi(a)
-		if err != nil || pid <= 0 {
+		pid, err := strconv.ParseUint(a, 10, 31)
+		if err != nil || pid == 0 {
 			return whom, nil, fmt.Errorf("%s: no number of a process; --unit, --cgroup and --container take names", a)
 		}
-		whom.PIDs = append(whom.PIDs, pid)
+		whom.PIDs = append(whom.PIDs, int(pid))
 		notes = append(notes, fmt.Sprintf("attached to process %d and its descendants", pid))
 	}
 	if len(f.unit)+len(f.cgroup)+len(f.container) > 0 || f.all {
@@ -58,6 +59,9 @@ func (f *whomFlags) whom(args []string) (whom fanrec.Whom, notes []string, err e
 			return nil
 		}
 		for _, name := range f.unit {
+			if strings.Contains(name, "/") {
+				return whom, nil, fmt.Errorf("--unit %s: no name of a unit; --cgroup takes paths", name)
+			}
 			g, err := tree.Unit(name)
 			if err := add("unit", name, g, err); err != nil {
 				return whom, nil, fmt.Errorf("--unit %s: %w", name, err)

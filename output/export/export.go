@@ -29,12 +29,15 @@ const format = "jsonl"
 
 // Open starts the program and begins a recording for it.
 func Open(o Options, head *output.Header) (*Export, error) {
-	p := &program{argv: o.Argv, head: *head}
-	if err := p.start(); err != nil {
+	if o.Log == nil {
+		o.Log = func(error) {}
+	}
+	p := &program{argv: o.Argv, head: *head, log: o.Log, lives: map[int]life{}}
+	if err := p.start(nil); err != nil {
 		return nil, err
 	}
 	s, err := spool.New(spool.Options{
-		Format: format, Limit: o.Spool, Batch: pipeBytes, Slow: "the collector did not take them in time", Log: o.Log, Retry: o.retry,
+		Format: format, Limit: o.Spool, Batch: pipeBytes, Slow: "the collector did not take them in time", Failed: "not all records could be sent", Log: o.Log, Retry: o.retry,
 	}, p, head, nil)
 	if err != nil {
 		p.Close()
@@ -43,5 +46,14 @@ func Open(o Options, head *output.Header) (*Export, error) {
 	return &Export{s, p}, nil
 }
 
-// PID returns the number of the program's process, 0 if it does not run now.
-func (e *Export) PID() int { return int(e.to.pid.Load()) }
+// Own tells whether what a process did at a time, in ns since 1970, was done by the
+// program.
+func (e *Export) Own(pid int, at int64) bool {
+	e.to.mu.Lock()
+	defer e.to.mu.Unlock()
+	l, ok := e.to.lives[pid]
+	return ok && l.from <= at && at <= l.to
+}
+
+// Refused returns how many records the other side has refused.
+func (e *Export) Refused() int { return int(e.to.refused.Load()) }

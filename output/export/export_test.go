@@ -111,12 +111,12 @@ func TestAll(t *testing.T) {
 	for _, how := range []string{"takes", "waits", "refuses", "dies"} {
 		t.Run(how, func(t *testing.T) {
 			e, file := open(t, how, 0)
-			pid := e.PID()
+			pid := e.to.pid.Load()
 			write(e, 0, 1000)
 			for e.Waits() > 0 {
 				time.Sleep(time.Millisecond)
 			}
-			if now := e.PID(); now == 0 || (now != pid) != (how == "dies") {
+			if now := e.to.pid.Load(); now == 0 || (now != pid) != (how == "dies") {
 				t.Errorf("its number was %d and is %d", pid, now)
 			}
 			end := &output.Trailer{Stop: 1}

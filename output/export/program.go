@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -42,16 +44,55 @@ type program struct {
 	lines  int // that it has dealt with
 
 	again   bool // it has run before
-	refused int
-	why     string // the last refusal
+	log     func(error)
+	refused atomic.Int64 // records
+	why     string       // the last refusal
+
+	mu    sync.Mutex
+	lives map[int]life // of its processes, by number
+}
+
+// life is when a process had its number, in ns since 1970.
+type life struct{ from, to int64 }
+
+// remembered is how long it is known which numbers the program's processes had: records
+// of what they did come later.
+const remembered = 10 * time.Minute
+
+// born notes a process that began at a time.
+func (p *program) born(pid int, from time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pid, l := range p.lives {
+		if time.Duration(from.UnixNano()-l.to) > remembered {
+			delete(p.lives, pid)
+		}
+	}
+	p.lives[pid] = life{from.UnixNano(), math.MaxInt64}
+}
+
+// reap waits for the process, whose number may then be another's.
+func (p *program) reap() error {
+	err := p.cmd.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pid := p.cmd.Process.Pid
+	p.lives[pid] = life{p.lives[pid].from, time.Now().UnixNano()}
+	p.pid.Store(0)
+	p.cmd = nil
+	return err
 }
 
 // pipeBytes is how large the pipe to the program is if the system allows it. What is
 // sent at once is at most about half of it.
 const pipeBytes = 1 << 20
 
-// start starts the program, and returns when it is ready.
-func (p *program) start() error {
+// readyTime is how long the program may take to be ready.
+const readyTime = 10 * time.Second
+
+// start starts the program, and returns when it is ready. before is what it is given
+// first.
+func (p *program) start(before []byte) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -70,7 +111,10 @@ func (p *program) start() error {
 	cmd.Stderr = &p.stderr
 	out, perr := cmd.StdoutPipe()
 	if err = errors.Join(err, perr); err == nil {
-		err = cmd.Start()
+		begin := time.Now()
+		if err = cmd.Start(); err == nil {
+			p.born(cmd.Process.Pid, begin)
+		}
 	}
 	if err != nil {
 		w.Close()
@@ -78,6 +122,8 @@ func (p *program) start() error {
 	}
 	p.cmd, p.in, p.out = cmd, w, bufio.NewReader(out)
 	p.pid.Store(int32(cmd.Process.Pid))
+	late := time.AfterFunc(readyTime, func() { cmd.Process.Kill() })
+	defer late.Stop()
 	p.given, p.own, p.lines = 0, 0, 0
 	if line, err := p.out.ReadString('\n'); err != nil {
 		return p.ended(err)
@@ -88,6 +134,9 @@ func (p *program) start() error {
 		p.again = true
 		return nil
 	}
+	if bytes.HasPrefix(before, headerLine) {
+		return nil
+	}
 	// It knows nothing of the recording any more.
 	var head bytes.Buffer
 	spool.Begin(format, &p.head, &head, time.Now(), []string{"goes on in another process: some of what follows may have been sent before"}).Flush()
@@ -95,15 +144,16 @@ func (p *program) start() error {
 	return p.hand(head.Bytes())
 }
 
+// headerLine begins the line with which a log begins.
+var headerLine = []byte(`{"kind":"header"`)
+
 // ended returns why the program has ended, or ends it if it says what nobody expects.
 func (p *program) ended(err error) error {
 	p.in.Close()
 	p.cmd.Process.Kill()
-	if werr := p.cmd.Wait(); werr != nil && (err == io.EOF || errors.Is(err, unix.EPIPE)) {
+	if werr := p.reap(); werr != nil && (err == io.EOF || errors.Is(err, unix.EPIPE)) {
 		err = werr
 	}
-	p.pid.Store(0)
-	p.cmd = nil
 	if text := strings.TrimSpace(p.stderr.String()); text != "" {
 		return errors.New(strings.ReplaceAll(text, "\n", "; "))
 	}
@@ -121,7 +171,7 @@ func (p *program) hand(b []byte) error {
 // that it waits this returns errors, and may be called again.
 func (p *program) Write(b []byte) (int, error) {
 	if p.cmd == nil {
-		if err := p.start(); err != nil {
+		if err := p.start(b); err != nil {
 			return 0, err
 		}
 	}
@@ -153,8 +203,10 @@ func (p *program) Write(b []byte) (int, error) {
 		case "refused":
 			number, why, _ := strings.Cut(rest, " ")
 			fmt.Sscan(number, &n)
-			p.refused += n
 			p.why = why
+			if p.refused.Add(int64(n)) == int64(n) {
+				p.log(fmt.Errorf("the collector refuses records, which are lost: %s", why))
+			}
 		case "waits":
 			return 0, fmt.Errorf("send to the collector: %s", rest)
 		default:
@@ -195,12 +247,10 @@ func (p *program) Close() error {
 		}
 		p.in.Close()
 		io.Copy(io.Discard, p.out)
-		p.cmd.Wait()
-		p.pid.Store(0)
-		p.cmd = nil
+		p.reap()
 	}
-	if p.refused > 0 {
-		return fmt.Errorf("the collector has refused %d records: %s", p.refused, p.why)
+	if n := p.refused.Load(); n > 0 {
+		return fmt.Errorf("the collector has refused %d records: %s", n, p.why)
 	}
 	return nil
 }

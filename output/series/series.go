@@ -73,6 +73,9 @@ func Open(o Options, head *output.Header) (*spool.Spool, error) {
 		return nil, err
 	}
 	f := &files{o: o, head: head}
+	if err := os.MkdirAll(filepath.Dir(o.Name), 0o777); err != nil {
+		return nil, fmt.Errorf("write the log: %w", err)
+	}
 	before, until, err := f.setAside()
 	if err != nil {
 		return nil, err

@@ -196,7 +196,9 @@ func TestRestart(t *testing.T) {
 	}
 	// Killed before anything was written, or before there was a file.
 	for _, left := range []func() error{
-		func() error { return errors.Join(os.Rename(name, name+".20261120T140000.000000000Z"), os.WriteFile(name, nil, 0o600)) },
+		func() error {
+			return errors.Join(os.Rename(name, name+".20261120T140000.000000000Z"), os.WriteFile(name, nil, 0o600))
+		},
 		func() error { return os.Remove(name) },
 	} {
 		do(t, left())

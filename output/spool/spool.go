@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type Options struct {
 	Limit  int         // bytes that may wait; 0: 64 MiB
 	Batch  int         // at most about so many bytes are written at once
 	Slow   string      // why records are dropped: "the disk did not take them in time"
+	Failed string      // what is said of an error at the end; "": the log could not be written
 	Log    func(error) // what goes wrong and is tried again; may be nil
 
 	// Due tells whether it is time for another log: this one has so many bytes, and
@@ -45,7 +47,8 @@ type Options struct {
 	Now   func() time.Time // nil: time.Now
 	Retry time.Duration    // how long to wait before what failed is tried again; 0: a second
 
-	stall time.Duration // how long End waits though nothing is taken
+	stall    time.Duration // how long End waits though nothing is taken
+	patience time.Duration // how long it waits in all
 }
 
 // defaultLimit is how much may wait unless otherwise said.
@@ -56,6 +59,9 @@ const batchBytes = 64 << 10
 
 // stall is how long End waits though nothing is taken.
 const stall = 10 * time.Second
+
+// patience is how long End waits in all: who stops a service or a pod waits for 30 s.
+const patience = 20 * time.Second
 
 // A Spool is a recording as one log after another. Its methods are for one goroutine.
 type Spool struct {
@@ -118,6 +124,8 @@ func (o *Options) defaults() {
 	o.Batch = cmp.Or(o.Batch, batchBytes)
 	o.Retry = cmp.Or(o.Retry, time.Second)
 	o.stall = cmp.Or(o.stall, stall)
+	o.patience = cmp.Or(o.patience, patience)
+	o.Failed = cmp.Or(o.Failed, "the log could not be written")
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -129,10 +137,12 @@ func (o *Options) defaults() {
 	}
 }
 
-// begin begins a log.
+// begin begins a log. Its header is handed on whatever waits: without it nothing of the
+// log could be read.
 func (s *Spool) begin(notes []string) {
 	s.begun, s.size = s.o.Now(), 0
 	s.w = Begin(s.o.Format, &s.head, &s.buf, s.begun, notes)
+	s.handOnAll(false)
 }
 
 // Begin writes the header of a log that begins at a time, with more notes. The format
@@ -152,11 +162,10 @@ func (s *Spool) Write(r *output.Record) {
 		return
 	}
 	if s.o.Due(s.size+int64(s.buf.Len()), s.begun) {
-		s.end(nil)
-		s.begin([]string{"continues an earlier log"})
+		s.turn()
 	}
 	s.w.Write(r)
-	if s.fresh++; s.buf.Len() >= batchBytes {
+	if s.fresh++; s.buf.Len() >= min(batchBytes, s.o.Limit/4) {
 		s.handOn()
 	}
 }
@@ -205,40 +214,57 @@ func (s *Spool) push(c chunk, limit int) bool {
 	return true
 }
 
+// handOnAll gives what is not a record, which is little, to the writer.
+func (s *Spool) handOnAll(cut bool) {
+	s.w.Flush()
+	s.push(chunk{b: bytes.Clone(s.buf.Bytes()), cut: cut}, math.MaxInt)
+	s.size += int64(s.buf.Len())
+	s.buf.Reset()
+}
+
 // recover ends the log in whose time records were dropped, and begins one that is
 // complete, once less than a limit waits.
 func (s *Spool) recover(limit int) {
-	s.mu.Lock()
-	waits := s.wait
-	s.mu.Unlock()
-	if waits > limit {
-		return
+	if s.Waits() <= limit {
+		s.turn()
 	}
-	now := s.o.Now()
-	why := fmt.Sprintf("%d records were dropped from %s to %s: %s", s.lost, s.from.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), s.o.Slow)
-	s.total += s.lost
-	s.losing, s.lost = false, 0
-	s.end([]string{why})
-	s.begin([]string{"complete again after " + why})
-	s.handOn()
 }
 
-// end ends the log.
-func (s *Spool) end(incomplete []string) {
+// settle returns what was dropped in the time of this log, "" for nothing.
+func (s *Spool) settle() (why string) {
+	if !s.losing {
+		return ""
+	}
+	why = fmt.Sprintf("%d records were dropped from %s to %s: %s", s.lost, s.from.UTC().Format(time.RFC3339), s.o.Now().UTC().Format(time.RFC3339), s.o.Slow)
+	s.total += s.lost
+	s.losing, s.lost = false, 0
+	return why
+}
+
+// end ends the log, with what was dropped in its time besides.
+func (s *Spool) end(t output.Trailer, cut bool) (why string) {
 	s.handOn()
-	s.w.End(&output.Trailer{Stop: s.o.Now().UnixNano(), Incomplete: incomplete})
-	b := bytes.Clone(s.buf.Bytes())
-	s.buf.Reset()
-	s.fresh = 0
-	s.push(chunk{b: b, cut: true}, int(^uint(0)>>1)) // it is small, and without it all would be lost
+	if why = s.settle(); why != "" {
+		t.Incomplete = append(t.Incomplete[:len(t.Incomplete):len(t.Incomplete)], why)
+	}
+	s.w.End(&t)
+	s.handOnAll(cut)
+	return why
+}
+
+// turn ends the log and begins another one.
+func (s *Spool) turn() {
+	note := "continues an earlier log"
+	if why := s.end(output.Trailer{Stop: s.o.Now().UnixNano()}, true); why != "" {
+		note = "complete again after " + why
+	}
+	s.begin([]string{note})
 }
 
 // Reopen begins another log.
 func (s *Spool) Reopen() {
 	if !s.losing { // else another one begins soon
-		s.end(nil)
-		s.begin([]string{"continues an earlier log"})
-		s.handOn()
+		s.turn()
 	}
 }
 
@@ -265,13 +291,7 @@ func (s *Spool) Waits() int {
 // End ends the last log. If not everything was written, the trailer is made to say
 // so, and an error is returned.
 func (s *Spool) End(t *output.Trailer) error {
-	if s.losing {
-		s.recover(int(^uint(0) >> 1))
-	}
-	s.handOn()
-	incomplete := t.Incomplete
-	s.w.End(&output.Trailer{Stop: t.Stop, Incomplete: incomplete})
-	s.push(chunk{b: bytes.Clone(s.buf.Bytes())}, int(^uint(0)>>1))
+	s.end(*t, false)
 	s.mu.Lock()
 	s.closed = true
 	s.change.Broadcast()
@@ -281,19 +301,20 @@ func (s *Spool) End(t *output.Trailer) error {
 		t.Incomplete = append(t.Incomplete, fmt.Sprintf("%d records were dropped: %s", s.total, s.o.Slow))
 	}
 	if err != nil {
-		t.Incomplete = append(t.Incomplete, fmt.Sprintf("the log could not be written: %v", err))
+		t.Incomplete = append(t.Incomplete, fmt.Sprintf("%s: %v", s.o.Failed, err))
 	}
 	return err
 }
 
-// join waits for the writer, as long as it gets on.
+// join waits for the writer, as long as it gets on, but not for ever.
 func (s *Spool) join() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	deadline := time.Now().Add(s.o.patience)
 	for !s.done {
 		turns := s.turns
 		late := false
-		timer := time.AfterFunc(s.o.stall, func() {
+		timer := time.AfterFunc(min(s.o.stall, time.Until(deadline)), func() {
 			s.mu.Lock()
 			late = true
 			s.mu.Unlock()
@@ -301,12 +322,16 @@ func (s *Spool) join() error {
 		})
 		s.change.Wait()
 		timer.Stop()
-		if late && s.turns == turns && !s.done {
-			if a, ok := s.store.(interface{ Abandon() }); ok {
-				a.Abandon()
-			}
-			return errors.Join(s.failed, fmt.Errorf("%d bytes still wait", s.wait))
+		if s.done || !late || s.turns != turns && time.Now().Before(deadline) {
+			continue
 		}
+		if a, ok := s.store.(interface{ Abandon() }); ok {
+			a.Abandon()
+		}
+		if s.failed != nil {
+			return fmt.Errorf("%w; %d bytes still wait", s.failed, s.wait)
+		}
+		return fmt.Errorf("%d bytes still wait", s.wait)
 	}
 	return s.failed
 }

@@ -22,6 +22,7 @@ type memory struct {
 	take   func(write int, b []byte) (int, error)
 	turns  int
 	closed bool
+	first  []byte // of the logs, as it was read
 }
 
 func (m *memory) Write(b []byte) (int, error) {
@@ -56,6 +57,7 @@ func (m *memory) Close() error { m.closed = true; return nil }
 // read returns the numbers of the records, log by log, and why logs are incomplete.
 func (m *memory) read(t *testing.T) (numbers [][]int, incomplete []string) {
 	t.Helper()
+	m.first = bytes.Clone(m.logs[0].Bytes())
 	for i := range m.logs {
 		r, err := output.NewReader(&m.logs[i])
 		if err != nil {
@@ -188,6 +190,95 @@ func TestLimit(t *testing.T) {
 	fmt.Sscan(strings.Join(incomplete, " "), &dropped)
 	if len(incomplete) != 1 || got+dropped != 1010 || dropped != s.Dropped() || len(end.Incomplete) != 1 || len(numbers[1]) != 10 {
 		t.Errorf("%d came, %q, at the end %q", got, incomplete, end.Incomplete)
+	}
+}
+
+// TestToldWhereItIsMissing: what is dropped when a log ends, in whatever way, is said at
+// the end of just that log, which can be read though it has no other record.
+func TestToldWhereItIsMissing(t *testing.T) {
+	for name, finish := range map[string]func(s *Spool){
+		"end":    func(*Spool) {},
+		"reopen": func(s *Spool) { s.Reopen() },
+		"due":    func(s *Spool) { write(s, 1000, 1001) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate := make(chan bool)
+			m := &memory{take: func(_ int, b []byte) (int, error) { <-gate; return len(b), nil }}
+			m.turns = 1 // it turns at once
+			due := false
+			s := open(t, Options{Limit: 4000, Due: func(int64, time.Time) bool { return due }}, m)
+			n := 0
+			for ; s.Waits() < 3500; n++ {
+				write(s, n, n+1)
+			}
+			for range 9 { // not yet handed on, and too much
+				s.Write(&output.Record{Kind: output.Read, PID: 1, Time: 1, Path: fmt.Appendf(nil, "/%d", n)})
+				n++
+			}
+			due = true
+			finish(s)
+			due = false
+			close(gate)
+			end := &output.Trailer{Stop: 1}
+			if err := s.End(end); err != nil {
+				t.Fatal(err)
+			}
+			got, dropped := 0, 0
+			numbers, incomplete := m.read(t)
+			for _, log := range numbers {
+				got += len(log)
+			}
+			for _, why := range incomplete {
+				var d int
+				fmt.Sscan(why, &d)
+				dropped += d
+			}
+			if name == "due" {
+				n++
+			}
+			if len(incomplete) == 0 || got+dropped != n || dropped != s.Dropped() || len(end.Incomplete) != 1 {
+				t.Errorf("%d of %d came; logs say %q, the end says %q", got, n, incomplete, end.Incomplete)
+			}
+			if r, _ := output.NewReader(bytes.NewReader(m.first)); r == nil {
+				t.Error("the first log cannot be read")
+			} else {
+				var rec output.Record
+				for r.Read(&rec) == nil {
+				}
+				if len(r.Trailer().Incomplete) == 0 {
+					t.Error("the log in whose time they were dropped does not say so")
+				}
+			}
+		})
+	}
+}
+
+// TestNothingFits: a log of which no record fits has a header and an end.
+func TestNothingFits(t *testing.T) {
+	m := &memory{}
+	s := open(t, Options{Limit: 10}, m)
+	write(s, 0, 100)
+	end := &output.Trailer{Stop: 1}
+	if err := s.End(end); err != nil {
+		t.Fatal(err)
+	}
+	if _, incomplete := m.read(t); len(incomplete) == 0 || s.Dropped() != 100 {
+		t.Errorf("%q, %d dropped", incomplete, s.Dropped())
+	}
+}
+
+// TestSlowEnd: one that gets on, but too slowly, does not keep the end for ever.
+func TestSlowEnd(t *testing.T) {
+	m := &memory{take: func(_ int, b []byte) (int, error) { time.Sleep(5 * time.Millisecond); return 1, nil }}
+	s := open(t, Options{patience: 100 * time.Millisecond}, m)
+	write(s, 0, 1000)
+	begin := time.Now()
+	end := &output.Trailer{Stop: 1}
+	if err := s.End(end); err == nil || strings.Contains(end.Incomplete[0], "\n") {
+		t.Errorf("%v, %q", err, end.Incomplete)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 

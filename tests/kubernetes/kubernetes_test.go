@@ -99,7 +99,7 @@ func TestDaemonSet(t *testing.T) {
 	do(t, err)
 	metrics := l.Addr().String()
 	l.Close()
-	log := filepath.Join(dir, "node.jsonl")
+	log := filepath.Join(dir, "made", "node.jsonl") // a fresh node has no such directory
 	variables := strings.NewReplacer("$(NODE_NAME)", "node7", "$(NODE_IP)", "127.0.0.1")
 	var args []string
 	for _, a := range c.Args {
@@ -154,6 +154,9 @@ exec capsh --drop="$2" -- -c 'root=$1; shift 2; exec chroot "$root" /fanrec "$@"
 		b, _ := os.ReadFile(log)
 		return bytes.Contains(b, []byte(fmt.Sprintf(`"path":%q`, name)))
 	})
+	if b, _ := os.ReadFile(log); !bytes.Contains(b, []byte(`"host":"node7"`)) {
+		t.Errorf("the log begins with %.300s", b)
+	}
 	f.Process.Signal(syscall.SIGTERM)
 	f.Wait()
 	// There is no collector; all else must be well.

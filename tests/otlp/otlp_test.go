@@ -449,7 +449,7 @@ func TestRefused(t *testing.T) {
 		c := start(t, http, grpc, "refuse")
 		a := attach(t, url)
 		a.more(t, 500)
-		if status := a.end(t); status != 125 || !strings.Contains(a.said.String(), "INCOMPLETE: the log could not be written: the collector has refused ") {
+		if status := a.end(t); status != 125 || !strings.Contains(a.said.String(), "INCOMPLETE: not all records could be sent: the collector has refused ") {
 			t.Errorf("%s: exit status %d, %q", url, status, a.said.String())
 		}
 		c.stop(t)

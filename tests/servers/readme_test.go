@@ -115,7 +115,7 @@ func TestReadme(t *testing.T) {
 		do(t, cmd.Start())
 		if strings.Contains(lines[i], "attach") {
 			time.Sleep(2500 * time.Millisecond)
-			if strings.Contains(lines[i], ":9435") {
+			if strings.Contains(lines[i], "localhost:9435") {
 				r, err := http.Get("http://localhost:9435/metrics")
 				do(t, err)
 				var b bytes.Buffer
