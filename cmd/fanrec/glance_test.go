@@ -78,7 +78,7 @@ func TestGlance(t *testing.T) {
 			t.Fatalf("dropped, though it is searched for: %s", lineOf(t, &r))
 		}
 	})
-	if dropped < 10 || kept < 10 {
+	if !testing.Short() && (dropped < 10 || kept < 10) {
 		t.Errorf("%d dropped, %d kept: that shows little", dropped, kept)
 	}
 }
