@@ -154,6 +154,10 @@ func (f *attachFlags) run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
+	hangup := make(chan os.Signal, 1)
+	if pieces != nil { // it begins another file, from before there is one
+		signal.Notify(hangup, syscall.SIGHUP)
+	}
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may leave: a write then fails
 	j := &job{recordFlags: &f.recordFlags, filter: filter, log: log}
 	all := j.full() || away != nil
@@ -195,7 +199,7 @@ func (f *attachFlags) run(args []string) error {
 	}
 	notify("READY=1")
 	if a.series != nil {
-		a.reopenOn(syscall.SIGHUP)
+		go a.reopenOn(hangup)
 	}
 	if f.duration > 0 {
 		var cancel func()
@@ -315,14 +319,10 @@ func (a *attached) refused() int {
 }
 
 // reopenOn begins another file with each signal.
-func (a *attached) reopenOn(sig os.Signal) {
-	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, sig)
-	go func() {
-		for range ch {
-			a.rec.Do(a.series.Reopen)
-		}
-	}()
+func (a *attached) reopenOn(signals <-chan os.Signal) {
+	for range signals {
+		a.rec.Do(a.series.Reopen)
+	}
 }
 
 // sink writes what is recorded.
