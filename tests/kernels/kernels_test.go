@@ -194,10 +194,18 @@ func judge(t *testing.T, list string, s section) string {
 	}
 	name := strings.Split(t.Name(), "/") // TestKernels, boot, suite, run
 	for _, cell := range []string{name[2] + "/" + name[3], "*/" + name[3], "*/*"} {
+		// What any may lack may be lacking as well.
 		known, ok := less[cell]
-		if ok && !slices.ContainsFunc(missing, func(script string) bool { return !slices.Contains(known.scripts, script) }) {
+		lacks := slices.Concat(known.scripts, less["*/*"].scripts)
+		if ok && !slices.ContainsFunc(missing, func(script string) bool { return !slices.Contains(lacks, script) }) {
 			return known.why
 		}
+	}
+	// Several recorders start at the same time there, each with calls of bpf(2) that may
+	// be preempted: docs/todo.md. A log of which that is said is what is wanted; but who is
+	// preempted by others only has no excuse.
+	if name[2] == "sid" && name[3] != "preempted" && strings.Contains(s.text, "as bpf(2), whosesoever, was preempted on a map") {
+		return "may be incomplete beside others, and says so"
 	}
 	t.Errorf("%s\n%s", s.how, s.text)
 	return "failed"
