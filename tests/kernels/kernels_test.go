@@ -47,9 +47,9 @@ var less = map[string]struct {
 	scripts []string
 	why     string
 }{
-	"*/overlay":        {[]string{"nocalls"}, "ok, not `--no-calls`"}, // it cannot be watched: only calls tell of it
+	"*/overlay":        {[]string{"nocalls"}, "ok, not `--no-calls`"},                              // it cannot be watched: only calls tell of it
 	"bullseye/btrfs":   {[]string{"tour", "temporary", "nocalls"}, "incomplete, not `--no-calls`"}, // the latter is new: docs/todo.md
-	"bullseye/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"}, // it has no O_TMPFILE there
+	"bullseye/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"},                 // it has no O_TMPFILE there
 	"bookworm/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"},
 	"bullseye/tmpfs":   {[]string{"tour", "temporary", "nocalls"}, "by calls only"}, // it has no fsid before 5.13
 	"*/*":              {[]string{"nocalls"}, "ok but for `--no-calls`"},
