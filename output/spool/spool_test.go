@@ -211,14 +211,25 @@ func TestToldWhereItIsMissing(t *testing.T) {
 			for ; s.Waits() < 3500; n++ {
 				write(s, n, n+1)
 			}
-			for range 9 { // not yet handed on, and too much
-				s.Write(&output.Record{Kind: output.Read, PID: 1, Time: 1, Path: fmt.Appendf(nil, "/%d", n)})
+			for range 4 { // 500 bytes are too much, 1,000 would be handed on
+				s.Write(&output.Record{Kind: output.Read, PID: 1, Time: 1, Path: fmt.Appendf(nil, "/%d/%0100d", n, 0)})
 				n++
+			}
+			s.w.Flush()
+			if s.losing || s.buf.Len() < 500 {
+				t.Fatalf("%d bytes are not handed on, losing is %v", s.buf.Len(), s.losing)
 			}
 			due = true
 			finish(s)
 			due = false
-			close(gate)
+			go func() { // nothing is taken before the last log has ended
+				for s.mu.Lock(); !s.closed; s.mu.Lock() {
+					s.mu.Unlock()
+					time.Sleep(time.Millisecond)
+				}
+				s.mu.Unlock()
+				close(gate)
+			}()
 			end := &output.Trailer{Stop: 1}
 			if err := s.End(end); err != nil {
 				t.Fatal(err)
