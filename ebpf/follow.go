@@ -130,7 +130,7 @@ func (t *Tracker) FollowTree(tgid, request uint32) error {
 		found += n
 	}
 	var start uint64
-	if found == 0 && t.maps.Numbers.Lookup(tgid, &start) != nil {
+	if found == 0 && t.urgently(func() error { return t.maps.Numbers.Lookup(tgid, &start) }) != nil {
 		return fmt.Errorf("process %d: %w", tgid, os.ErrProcessDone)
 	}
 	return nil

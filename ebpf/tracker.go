@@ -55,7 +55,8 @@ type Tracker struct {
 	programs  map[string]program
 	links     []io.Closer       // a link that nobody holds is closed by the garbage collector
 	ids       map[string]uint64 // numbers of the tracepoints of programs that attach by perf
-	changer   *ebpf.Program     // changes maps; nil unless programs attach by perf
+	byPerf    bool              // programs attach by perf
+	changer   *ebpf.Program     // changes maps; nil unless byPerf
 	processes *ring
 	calls     *ring
 	alarm     *ring
@@ -88,6 +89,7 @@ func New(opts Options) (*Tracker, error) {
 	defer raiseMemlock()()
 	t := &Tracker{without: opts.without}
 	opts.byPerf = opts.byPerf || preemptsPrograms()
+	t.byPerf = opts.byPerf
 	spec, err := newSpec(opts)
 	if err != nil {
 		return nil, err
@@ -261,13 +263,13 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec, types *kernelTypes) error {
 	if types.number(mappingsName) == 0 {
 		delete(iterators, trackerProgOnMapped)
 	}
-	coll, err := loadHalves(spec, opts)
+	coll, err := t.loadHalves(spec, opts)
 	if err != nil && t.without == nil {
 		if t.without = lacking(); len(t.without) > 0 {
 			if err := doWithout(spec, t.without); err != nil {
 				return err
 			}
-			coll, err = loadHalves(spec, opts)
+			coll, err = t.loadHalves(spec, opts)
 		}
 	}
 	if err != nil {
@@ -357,7 +359,9 @@ func (t *Tracker) Detach() error {
 	for _, id := range ids {
 		errs = append(errs, t.Retire(id))
 	}
-	return errors.Join(append(errs, clearMap[uint32](t.maps.Numbers), clearMap[uint32](t.maps.Marked))...)
+	return errors.Join(append(errs, t.urgently(func() error {
+		return errors.Join(clearMap[uint32](t.maps.Numbers), clearMap[uint32](t.maps.Marked))
+	}))...)
 }
 
 // clearMap removes all elements of a hash map.
@@ -376,11 +380,13 @@ func clearMap[K comparable](m *ebpf.Map) error {
 
 // loadHalves loads the maps and then the programs, on two processors: most of
 // the time that a recording takes to start is that of the verifier.
-func loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (*ebpf.Collection, error) {
+func (t *Tracker) loadHalves(spec *ebpf.CollectionSpec, opts ebpf.CollectionOptions) (all *ebpf.Collection, err error) {
 	half := *spec
 	half.Programs = nil
-	all, err := ebpf.NewCollectionWithOptions(&half, opts)
-	if err != nil {
+	if err := t.urgently(func() error { // it fills those of constants
+		all, err = ebpf.NewCollectionWithOptions(&half, opts)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	opts.MapReplacements = all.Maps

@@ -6,11 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// urgently calls fn, which changes a map by bpf(2) while somebody is recorded. Where
-// that matters (change.go) it does so on a thread that is not preempted, if the caller
-// may have one (CAP_SYS_NICE). For what is rare, or what no program can do.
+// urgently calls fn, which is in bpf(2) with an element of a map while somebody is
+// recorded, be it by another recorder. Where that matters (change.go) it does so on a
+// thread that is not preempted, if the caller may have one (CAP_SYS_NICE). For what is
+// rare, or what no program can do.
 func (t *Tracker) urgently(fn func() error) error {
-	if t.changer == nil {
+	if !t.byPerf {
 		return fn()
 	}
 	runtime.LockOSThread()

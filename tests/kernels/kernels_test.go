@@ -47,12 +47,11 @@ var less = map[string]struct {
 	scripts []string
 	why     string
 }{
-	"*/overlay":        {[]string{"nocalls"}, "ok, not `--no-calls`"},                              // it cannot be watched: only calls tell of it
-	"bullseye/btrfs":   {[]string{"tour", "temporary", "nocalls"}, "incomplete, not `--no-calls`"}, // the latter is new: docs/todo.md
-	"bullseye/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"},                 // it has no O_TMPFILE there
+	"*/overlay":        {[]string{"nocalls"}, "ok, not `--no-calls`"}, // it cannot be watched: only calls tell of it
+	"bullseye/btrfs":   {[]string{"tour", "temporary"}, "incomplete"},
+	"bullseye/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"}, // it has no O_TMPFILE there
 	"bookworm/overlay": {[]string{"temporary", "nocalls"}, "ok, not `--no-calls`"},
 	"bullseye/tmpfs":   {[]string{"tour", "temporary", "nocalls"}, "by calls only"}, // it has no fsid before 5.13
-	"*/*":              {[]string{"nocalls"}, "ok but for `--no-calls`"},
 }
 
 // programs are what the scripts run.
@@ -193,17 +192,11 @@ func judge(t *testing.T, list string, s section) string {
 		return "ok"
 	}
 	name := strings.Split(t.Name(), "/") // TestKernels, boot, suite, run
-	for _, cell := range []string{name[2] + "/" + name[3], "*/" + name[3], "*/*"} {
+	for _, cell := range []string{name[2] + "/" + name[3], "*/" + name[3]} {
 		known, ok := less[cell]
 		if ok && !slices.ContainsFunc(missing, func(script string) bool { return !slices.Contains(known.scripts, script) }) {
 			return known.why
 		}
-	}
-	// Several recorders start at the same time there, each with calls of bpf(2) that may
-	// be preempted: docs/todo.md. A log of which that is said is what is wanted; but who is
-	// preempted by others only has no excuse.
-	if name[2] == "sid" && name[3] != "preempted" && strings.Contains(s.text, "as bpf(2), whosesoever, was preempted on a map") {
-		return "may be incomplete beside others, and says so"
 	}
 	t.Errorf("%s\n%s", s.how, s.text)
 	return "failed"
