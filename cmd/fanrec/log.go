@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"fanrec/output/claim"
 	"fanrec/output/logfile"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ func openLog(name string, as *syscall.Credential) (*logfile.File, error) {
 	}
 	var f *os.File
 	var err error
-	open := func() { f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666) }
+	open := func() { f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666) }
 	if as == nil {
 		open()
 	} else if uerr := asUser(as, open); uerr != nil {
@@ -35,7 +36,22 @@ func openLog(name string, as *syscall.Credential) (*logfile.File, error) {
 	case err != nil:
 		return nil, fmt.Errorf("write the log %s: %w; choose another place with -o", name, errors.Unwrap(err))
 	}
+	if err := empty(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write the log %s: %w; choose another with -o", name, err)
+	}
 	return logfile.NewFile(f), nil
+}
+
+// empty empties a file, unless another recorder writes it.
+func empty(f *os.File) error {
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return err
+	}
+	if err := claim.Take(f); err != nil {
+		return err
+	}
+	return errors.Unwrap(f.Truncate(0))
 }
 
 // asUser calls fn on a thread that has the rights of a user on files. The

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fanrec/output"
+	"fanrec/output/claim"
 	"fanrec/output/logfile"
 	"fanrec/output/series"
 
@@ -218,12 +219,22 @@ func (s *search) file(name string) error {
 			return nil // all of it is older
 		}
 	}
-	plain, err := series.Reader(bufio.NewReaderSize(in, 256<<10))
+	// What is written still ends anywhere.
+	var from io.Reader = bufio.NewReaderSize(in, 256<<10)
+	live := claim.Taken(in)
+	lines := &wholeLines{from: from}
+	if live {
+		from = lines
+	}
+	plain, err := series.Reader(from)
 	if err != nil {
 		return err
 	}
 	defer plain.Close()
 	r, err := output.NewReader(plain)
+	if err != nil && live && !lines.any {
+		return nil // it has only just begun
+	}
 	if err != nil {
 		return err
 	}
@@ -263,6 +274,9 @@ func (s *search) file(name string) error {
 			s.to.Begin(part)
 		}
 		s.to.Write(&rec)
+	}
+	if live && r.Trailer().Stop == 0 {
+		return nil // nothing is missing of what was done until now
 	}
 	for _, why := range r.Trailer().Incomplete {
 		fmt.Fprintf(os.Stderr, "fanrec: %s is INCOMPLETE: %s\n", name, why)

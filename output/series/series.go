@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"fanrec/output"
+	"fanrec/output/claim"
 	"fanrec/output/spool"
 
 	"github.com/klauspost/compress/zstd"
@@ -76,6 +77,9 @@ func Open(o Options, head *output.Header) (*spool.Spool, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Name), 0o777); err != nil {
 		return nil, fmt.Errorf("write the log: %w", err)
 	}
+	if err := f.free(); err != nil {
+		return nil, err
+	}
 	before, until, err := f.setAside()
 	if err != nil {
 		return nil, err
@@ -104,6 +108,19 @@ type files struct {
 
 	tidying sync.Mutex
 	tidied  sync.WaitGroup
+}
+
+// free returns an error if another recorder writes the file.
+func (f *files) free() error {
+	of, err := os.OpenFile(f.o.Name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil // others tell
+	}
+	defer of.Close()
+	if claim.Taken(of) {
+		return fmt.Errorf("write the log %s: %w; choose another with -o", f.o.Name, claim.ErrTaken)
+	}
+	return nil
 }
 
 // setAside makes an earlier file of one that is there. It returns its new name and
@@ -165,6 +182,7 @@ func (f *files) open() error {
 	if err != nil {
 		return fmt.Errorf("write the log: %w", err)
 	}
+	claim.Take(to) // nobody else has it: it was made just now
 	f.f, f.began, f.checked = to, f.o.Now(), f.o.Now()
 	f.tidy()
 	return nil

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -103,6 +104,24 @@ func (r *initramfs) build(dir, name, command string) error {
 		return fmt.Errorf("%s: %w\n%s", cmd, err, b)
 	}
 	return r.copy(name, out)
+}
+
+// writeTo writes it into a directory.
+func (r *initramfs) writeTo(dir string) error {
+	for name, f := range r.files {
+		at := filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(at), 0o755)
+		switch mode := fs.FileMode(f.mode & 0o7777); f.mode &^ 0o7777 {
+		case kindFile:
+			err = errors.Join(err, os.WriteFile(at, f.data, mode))
+		case kindLink:
+			err = errors.Join(err, os.Symlink(string(f.data), at))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write writes it as a cpio archive of the kind "newc". It is not compressed:

@@ -51,6 +51,9 @@ func run() error {
 		w.Write(b)
 		return err
 	})
+	if _, err := os.Stat("/system"); err == nil {
+		return system()
+	}
 	os.Setenv("PATH", "/bin")
 	if _, err := os.Stat("/commands"); err == nil {
 		return commands(out)
@@ -87,6 +90,22 @@ func runs(out io.Writer, mounted map[string]error) error {
 		command(out, f[0], "/e2e", "/e2e/test", "-test.v", "-test.run", f[2])
 	}
 	return nil
+}
+
+// system hands the machine over to systemd, which is on its disk.
+func system() error {
+	if err := mount("/dev/vda", "/root", "ext4", ""); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/proc", "/sys", "/dev"} {
+		if err := errors.Join(os.MkdirAll("/root"+dir, 0o755), unix.Mount(dir, "/root"+dir, "", unix.MS_MOVE, "")); err != nil {
+			return fmt.Errorf("move %s: %w", dir, err)
+		}
+	}
+	if err := errors.Join(unix.Chdir("/root"), unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot(".")); err != nil {
+		return fmt.Errorf("change the root: %w", err)
+	}
+	return unix.Exec("/lib/systemd/systemd", []string{"systemd"}, nil)
 }
 
 // commands runs what the lines of /commands say, instead of the tests: a name and an argument vector.
