@@ -289,7 +289,7 @@ func (r *Recorder) watch() error {
 				return err
 			}
 			if !r.watchAside(m) {
-				r.note("%s (%s) is not watched by fanotify: %v", m.Mountpoint, m.Type, err)
+				r.note("%s (%s) is not watched by fanotify: %s", m.Mountpoint, m.Type, fan.Reason(m, err))
 			}
 		}
 	}

@@ -195,6 +195,10 @@ func Survey() ([]Superblock, error) {
 }
 
 // Reason returns why a filesystem cannot be watched, without its name.
-func (s *Superblock) Reason() string {
-	return strings.TrimPrefix(s.Err.Error(), fmt.Sprintf("watch %s (%s): ", s.Mount.Mountpoint, s.Mount.Type))
+func (s *Superblock) Reason() string { return Reason(s.Mount, s.Err) }
+
+// Reason returns why a filesystem cannot be watched, as an error of Watch says,
+// without its name.
+func Reason(m Mount, err error) string {
+	return strings.TrimPrefix(err.Error(), fmt.Sprintf("watch %s (%s): ", m.Mountpoint, m.Type))
 }
