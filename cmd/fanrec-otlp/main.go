@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,14 +110,7 @@ func run(endpoint string, resources []string, acks bool) error {
 		return ctx.Err() == nil && !(acks && orphaned(parent))
 	}
 	report.ready()
-	return cmpErr(s.copy(ctx, os.Stdin, report), report.err())
-}
-
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
+	return cmp.Or(s.copy(ctx, os.Stdin, report), report.err())
 }
 
 // parseResources understands --resource.
@@ -195,7 +189,7 @@ func (s *sender) copy(ctx context.Context, from *os.File, report *reporter) erro
 			}
 		}
 		if err != io.EOF {
-			return cmpErr(err, flush(1)) // the last line was not understood
+			return cmp.Or(err, flush(1)) // the last line was not understood
 		}
 		s.logger.Emit(ctx, end(r.Trailer(), time.Now()))
 		if err := flush(0); err != nil {
