@@ -191,7 +191,7 @@ func (f *FilemonReader) head() error {
 		read   func(rest []byte) error
 		option bool
 	}{
-		{"# filemon version ", f.headVersion, false},
+		{versionPrefix, f.headVersion, false},
 		{"# Target pid ", f.headTarget, false},
 		{"# Start ", f.headStart, true},
 		{"V ", f.headV, false},
@@ -264,6 +264,7 @@ const (
 	linkPrefix       = "# L "
 	keyPrefix        = "# Key "
 	attachedPrefix   = "# attached: "
+	versionPrefix    = "# filemon version "
 	bye              = "# Bye bye"
 )
 

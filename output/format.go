@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -48,7 +49,7 @@ func NewWriter(format string, w io.Writer) (Writer, error) {
 	case "jsonl", "json":
 		return NewJSONL(w), nil
 	case "text":
-		return NewText(w, false), nil
+		return NewText(w, TextOptions{}), nil
 	case "ecs":
 		return NewECS(w), nil
 	case "ocsf":
@@ -76,6 +77,17 @@ const (
 	ocsfBegin = `{"class_uid":`
 )
 
+// isText tells whether a log is one of Text, which has no header: whether one of its first
+// lines is that of a record.
+func isText(in *bufio.Reader) bool {
+	if begin, _ := in.Peek(len(versionPrefix)); string(begin) == versionPrefix {
+		return false
+	}
+	begin, _ := in.Peek(in.Size())
+	found, _ := regexp.Match(`(?m)^(\x1b\[2m)?(\d{4}-\d\d-\d\d )?(\d\d:\d\d:\d\d\.\d{6}| {14}-) (\x1b\[0m)?.*\[\d+\] `, begin)
+	return found
+}
+
 // NewReader reads the header of a recording in any of the formats.
 func NewReader(r io.Reader) (Reader, error) {
 	in := bufio.NewReader(r)
@@ -90,6 +102,9 @@ func NewReader(r io.Reader) (Reader, error) {
 			return nil, fmt.Errorf("%w: it was written with --schema, and is not read back; record with -f jsonl, and convert that", ErrMalformed)
 		}
 		return NewJSONLReader(in)
+	}
+	if isText(in) {
+		return nil, fmt.Errorf("%w: it is text for people, and is not read back; record with -f jsonl, and convert that", ErrMalformed)
 	}
 	return NewFilemonReader(in)
 }

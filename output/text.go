@@ -17,14 +17,24 @@ import (
 // printable, and a backslash, is written as an escape. It is not read back.
 type Text struct {
 	w     *bufio.Writer
-	color bool
+	o     TextOptions
 	line  []byte
 	there attached
+
+	midnight int64 // after the last record
 }
 
-// NewText returns a writer of text, with colours of ECMA-48 if asked for.
-func NewText(w io.Writer, color bool) *Text {
-	return &Text{w: bufio.NewWriterSize(w, 16<<10), color: color}
+// TextOptions say how text looks.
+type TextOptions struct {
+	Color bool // with colours of ECMA-48
+	// Live is for who looks at it while it is recorded: times have no date, but a line
+	// says when another day begins.
+	Live bool
+}
+
+// NewText returns a writer of text. Times are those of the zone of who writes.
+func NewText(w io.Writer, o TextOptions) *Text {
+	return &Text{w: bufio.NewWriterSize(w, 16<<10), o: o}
 }
 
 // Widths of the columns; what is longer shifts the rest.
@@ -55,6 +65,9 @@ func (r *Record) word() (word, color string) {
 	w := textWords[r.Kind]
 	switch r.Op {
 	case Create, Mkdir, Mknod, Bind:
+		if r.Kind == Read { // what made it has a line of its own
+			break
+		}
 		return r.Op.String(), green
 	case Truncate, Rmdir:
 		return r.Op.String(), w.color
@@ -78,7 +91,7 @@ func (t *Text) Begin(h *Header) error {
 }
 
 func (t *Text) paint(color string) {
-	if t.color && color != bare {
+	if t.o.Color && color != bare {
 		t.line = append(t.line, color...)
 	}
 }
@@ -94,12 +107,18 @@ func (t *Text) pad(from, width int) {
 // Write implements Writer.
 func (t *Text) Write(r *Record) error {
 	t.there.turn(r.Attached, t.comment)
+	if t.o.Live && r.Time >= t.midnight {
+		t.date(time.Unix(0, r.Time))
+	}
 	t.line = t.line[:0]
 	t.paint(dim)
-	if r.Time != 0 {
-		t.line = time.Unix(0, r.Time).AppendFormat(t.line, "15:04:05.000000 ")
-	} else {
+	switch {
+	case r.Time == 0:
 		t.line = append(t.line, "              - "...) // of a log that has no times
+	case t.o.Live:
+		t.line = time.Unix(0, r.Time).AppendFormat(t.line, "15:04:05.000000 ")
+	default:
+		t.line = time.Unix(0, r.Time).AppendFormat(t.line, "2006-01-02 15:04:05.000000 ")
 	}
 	t.paint(usual)
 	from := len(t.line)
@@ -110,7 +129,7 @@ func (t *Text) Write(r *Record) error {
 	t.paint(color)
 	from = len(t.line)
 	t.line = append(t.line, word...)
-	if t.color && color != bare {
+	if t.o.Color && color != bare {
 		t.line = append(t.line, usual...)
 		from += len(usual)
 	}
@@ -119,6 +138,15 @@ func (t *Text) Write(r *Record) error {
 	t.line = append(t.line, '\n')
 	_, err := t.w.Write(t.line)
 	return err
+}
+
+// date says which day it is from here on, if it is another one.
+func (t *Text) date(at time.Time) {
+	if t.midnight != 0 {
+		t.comment(at.Format(time.DateOnly))
+	}
+	y, m, d := at.Date()
+	t.midnight = time.Date(y, m, d+1, 0, 0, 0, 0, at.Location()).UnixNano()
 }
 
 // appendObject appends what a record is about.

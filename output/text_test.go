@@ -22,6 +22,7 @@ func TestText(t *testing.T) {
 		"exit     killed by SIGSEGV":          {Kind: Exit, Signal: 11},
 		"exit     killed by signal 63":        {Kind: Exit, Signal: 63},
 		"chdir    /a":                         {Kind: Chdir, Path: []byte("/a")},
+		"read     /new":                       {Kind: Read, Op: Create, Path: []byte("/new")},
 		"read     /a b":                       {Kind: Read, Op: Open, Path: []byte("/a b")},
 		"write    /a":                         {Kind: Write, Op: Open, Path: []byte("/a")},
 		"create   /a":                         {Kind: Write, Op: Create, Path: []byte("/a")},
@@ -41,7 +42,7 @@ func TestText(t *testing.T) {
 		`read     /\x1b[2J\x0a\\\xff/\u202eä`: {Kind: Read, Path: []byte("/\x1b[2J\n\\\xff/\u202eä")},
 	} {
 		var b bytes.Buffer
-		w := NewText(&b, false)
+		w := NewText(&b, TextOptions{Live: true})
 		r = who(r)
 		if err := w.Write(&r); err != nil {
 			t.Fatal(err)
@@ -52,7 +53,7 @@ func TestText(t *testing.T) {
 		}
 		// The columns are where they are without colours.
 		b.Reset()
-		w = NewText(&b, true)
+		w = NewText(&b, TextOptions{Color: true, Live: true})
 		w.Write(&r)
 		w.Flush()
 		got := b.String()
@@ -65,12 +66,41 @@ func TestText(t *testing.T) {
 	}
 }
 
+// TestTextDate: a line says of which day it is, or one between does.
+func TestTextDate(t *testing.T) {
+	day := time.Date(2026, 11, 20, 23, 59, 59, 0, time.Local)
+	for live, want := range map[bool]string{
+		false: "2026-11-20 23:59:59.000000 [1]\n2026-11-21 00:00:00.000000 [1]\n2026-11-21 00:00:01.000000 [1]\n",
+		true:  "23:59:59.000000 [1]\n# 2026-11-21\n00:00:00.000000 [1]\n00:00:01.000000 [1]\n",
+	} {
+		var b bytes.Buffer
+		w := NewText(&b, TextOptions{Live: live})
+		for i := range 3 {
+			w.Write(&Record{Kind: Read, Op: Open, PID: 1, Time: day.Add(time.Duration(i) * time.Second).UnixNano(), Path: []byte("/a")})
+		}
+		w.Flush()
+		var got strings.Builder
+		for line := range strings.Lines(b.String()) {
+			text, _, cut := strings.Cut(line, "   ")
+			if got.WriteString(text); cut {
+				got.WriteByte('\n')
+			}
+		}
+		if got.String() != want {
+			t.Errorf("live %v: %q, want %q", live, got.String(), want)
+		}
+		if _, err := NewReader(&b); err == nil || !strings.Contains(err.Error(), "text for people") {
+			t.Errorf("read: %v", err)
+		}
+	}
+}
+
 // FuzzText: whatever a name is, a line is one line of printable characters.
 func FuzzText(f *testing.F) {
 	f.Add([]byte("/a\x1b[0m"), "cc", []byte("\xc2\x9b"))
 	f.Fuzz(func(t *testing.T, path []byte, comm string, target []byte) {
 		var b bytes.Buffer
-		w := NewText(&b, false)
+		w := NewText(&b, TextOptions{Live: true})
 		w.Write(&Record{Kind: Rename, Path: path, Target: target, Comm: comm})
 		w.Comment(string(target))
 		w.Flush()

@@ -32,6 +32,11 @@ func newExporter(ctx context.Context, endpoint string) (sdk.Exporter, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("endpoint %q: want a URL, as http://collector:4318 or grpc://collector:4317", endpoint)
 	}
+	if port := u.Port(); port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return nil, fmt.Errorf("endpoint %q: there is no port %s", endpoint, port)
+		}
+	}
 	trust, err := newTLS()
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -54,11 +53,17 @@ With --rotate it writes one file after the other, for as long as wanted: FILE is
 the one that is written; the earlier ones have the time at which they began behind
 that name, and are compressed (zstd). Each is a whole log. A disk that is full or slow
 keeps nobody: what does not fit into --spool is dropped, the file says so at its
-end, and the next one is complete again. SIGHUP begins another file.
+end, and the next one is complete again. SIGHUP begins another file; without
+--rotate and --keep it ends the recording.
 
 Without -o it prints text for people. SIGINT, SIGTERM and --duration end the
-recording; that of PIDs and of a container also ends with the last process. Nobody
-who is recorded notices.
+recording; that of PIDs and of a container also ends with the last process. What a
+disk or a collector has not taken then is waited for, 20 s at most or until another
+signal comes. Nobody who is recorded notices.
+
+In a GLOB of a path, * and ? stay within a name, ** crosses directories, and
+[a-z] and [!a-z] are sets. It takes what is below a directory along. One that
+begins with / is for whole paths, any other may begin at any directory.
 
 The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 		Example: `  sudo fanrec attach $(pidof nginx)
@@ -72,7 +77,7 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 				return err
 			}
 			f.only = f.otlp != "" && !cmd.Flags().Changed("output")
-			return f.run(args)
+			return f.run(args, cmd.Flags().Changed("duration"))
 		},
 	}
 	fl := cmd.Flags()
@@ -90,10 +95,12 @@ The exit status is 0, or 125 if fanrec failed or the log is incomplete.`,
 	return cmd
 }
 
-func (f *attachFlags) run(args []string) error {
+func (f *attachFlags) run(args []string, timed bool) error {
 	switch {
-	case f.duration < 0:
+	case f.duration < 0 || f.duration == 0 && timed:
 		return fmt.Errorf("--duration %v: want a time, as 90s or 2h", f.duration)
+	case len(args) == 0 && len(f.pid) > 0 && !f.named():
+		return errors.New("--pid chooses what is written of a recording; to attach to processes, name them without it")
 	case len(f.resource) > 0 && f.otlp == "":
 		return errors.New("--resource is for --otlp, which says where records go")
 	case f.mountsOf != 0 && f.output != "-" && !filepath.IsAbs(f.output):
@@ -120,7 +127,7 @@ func (f *attachFlags) run(args []string) error {
 		if err != nil {
 			return err
 		}
-		o.Log = func(err error) { log.Warn().Err(err).Msg("tried again until it succeeds") }
+		o.Log = func(err error) { log.Warn().Msg(err.Error()) }
 		pieces = &o
 	}
 	waits, err := f.spoolBytes()
@@ -140,7 +147,7 @@ func (f *attachFlags) run(args []string) error {
 		}
 		defer metrics.close()
 	}
-	whom, notes, err := f.whom(args)
+	whom, notes, err := f.whom(args, log)
 	if err != nil {
 		return err
 	}
@@ -152,8 +159,8 @@ func (f *attachFlags) run(args []string) error {
 	if pieces == nil && !signal.Ignored(syscall.SIGHUP) { // as under nohup(1)
 		ends = append(ends, syscall.SIGHUP)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
-	defer stop()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, ends...)
 	hangup := make(chan os.Signal, 1)
 	if pieces != nil { // it begins another file, from before there is one
 		signal.Notify(hangup, syscall.SIGHUP)
@@ -201,19 +208,19 @@ func (f *attachFlags) run(args []string) error {
 	if a.series != nil {
 		go a.reopenOn(hangup)
 	}
+	var timeout <-chan time.Time
 	if f.duration > 0 {
-		var cancel func()
-		ctx, cancel = context.WithTimeout(ctx, f.duration)
-		defer cancel()
+		timeout = time.After(f.duration)
 	}
 	select {
-	case <-ctx.Done():
+	case <-signals:
+	case <-timeout:
 	case <-a.gone:
 	case <-a.broken:
 	case <-a.over:
 	}
-	time.AfterFunc(time.Second, stop) // another signal ends fanrec; not the second that timeout(1) sends at once
 	notify("STOPPING=1")
+	go a.hurry(signals, ends)
 	res := a.end()
 	end := &output.Trailer{Stop: time.Now().UnixNano(), Incomplete: res.Incomplete}
 	if err := a.to.End(end); err != nil {
@@ -223,12 +230,31 @@ func (f *attachFlags) run(args []string) error {
 	return j.finish(res)
 }
 
+// noHurry is how long another signal is no other: timeout(1) sends two at once.
+const noHurry = time.Second
+
+// hurry has the end of a recording wait no longer for who takes it, if another signal
+// comes. One more ends fanrec.
+func (a *attached) hurry(signals <-chan os.Signal, ends []os.Signal) {
+	time.Sleep(noHurry)
+	for len(signals) > 0 {
+		<-signals
+	}
+	if !a.quiet {
+		fmt.Fprintln(os.Stderr, "fanrec: waiting until what was recorded is taken; another signal gives that up")
+	}
+	<-signals
+	signal.Reset(ends...)
+	a.to.GiveUp()
+}
+
 // recordLog is what a recording is written to.
 type recordLog interface {
 	Write(*output.Record)
 	Comment(string)
 	Flush()
 	Err() error // it cannot be written, for good if there is one file only
+	GiveUp()    // End, in another goroutine, waits no longer
 	End(*output.Trailer) error
 }
 

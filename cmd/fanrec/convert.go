@@ -37,12 +37,12 @@ and the exit status is 125.`,
 			in := os.Stdin
 			if args[0] != "-" {
 				var err error
-				if in, err = os.Open(args[0]); err != nil {
+				if in, err = openInput(args[0]); err != nil {
 					return err
 				}
 				defer in.Close()
 			}
-			return convertTo(name, format, in)
+			return convertTo(name, format, in, args[0])
 		},
 	}
 	fl := cmd.Flags()
@@ -54,18 +54,18 @@ and the exit status is 125.`,
 }
 
 // convertTo converts a log into a file.
-func convertTo(name, format string, in io.Reader) error {
+func convertTo(name, format string, in io.Reader, from string) error {
 	if _, err := output.NewWriter(format, io.Discard); err != nil {
 		return err
 	}
 	plain, err := series.Reader(in)
 	if err != nil {
-		return fmt.Errorf("read the log: %w", err)
+		return fmt.Errorf("read the log %s: %w", from, err)
 	}
 	defer plain.Close()
 	r, err := output.NewReader(plain)
 	if err != nil {
-		return fmt.Errorf("read the log: %w", err)
+		return fmt.Errorf("read the log %s: %w", from, err)
 	}
 	file, err := openLog(name, nil)
 	if err != nil {

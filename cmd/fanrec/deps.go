@@ -12,6 +12,7 @@ import (
 
 	"fanrec/output"
 	"fanrec/output/depfile"
+	"fanrec/output/series"
 
 	"github.com/spf13/cobra"
 )
@@ -69,7 +70,7 @@ Of a log that is not complete, or a command that failed, nothing is written.`,
 			case dash < 0 && len(args) == 1 && args[0] == "-":
 				return f.run(func() (io.ReadCloser, error) { return os.Stdin, nil })
 			case dash < 0 && len(args) == 1:
-				return f.run(func() (io.ReadCloser, error) { return os.Open(args[0]) })
+				return f.run(func() (io.ReadCloser, error) { return openInput(args[0]) })
 			}
 			return errors.New("want one log, or -- and a command; try fanrec deps --help")
 		},
@@ -165,7 +166,12 @@ func (f *depsFlags) run(open func() (io.ReadCloser, error)) error {
 
 // filesOf reads a log to its end, which must be that of a complete one.
 func filesOf(log io.Reader) (*depfile.Files, error) {
-	r, err := output.NewReader(log)
+	plain, err := series.Reader(log)
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	defer plain.Close()
+	r, err := output.NewReader(plain)
 	if err != nil {
 		return nil, fmt.Errorf("read the log: %w", err)
 	}

@@ -35,7 +35,7 @@ The exit status is 0 if nothing is missing or a service runs, else 1.`,
 			found := append(served, diagnose()...)
 			w := cmd.OutOrStdout()
 			f, ok := w.(*os.File)
-			if err := report(w, found, ok && terminal(f.Fd()) && os.Getenv("NO_COLOR") == ""); err != nil {
+			if err := report(w, found, ok && coloured(f.Fd())); err != nil {
 				return err
 			}
 			for _, x := range found {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"fanrec"
 )
@@ -63,7 +64,8 @@ func (l *live) begin(whom fanrec.Whom, to fanrec.Sink, ends bool, opened func() 
 		}
 		if err := l.one.Attach(whom); err != nil {
 			if errors.Is(err, os.ErrProcessDone) {
-				err = fmt.Errorf("%w; it has ended, or there never was one of that number (that of a thread is none, nor is fanrec's own)", err)
+				who := strings.TrimSuffix(err.Error(), ": "+os.ErrProcessDone.Error())
+				err = fmt.Errorf("%s: it has ended, or there never was one of that number (fanrec's own is none)", who)
 			}
 			return err
 		}

@@ -43,6 +43,19 @@ func openLog(name string, as *syscall.Credential) (*logfile.File, error) {
 	return logfile.NewFile(f), nil
 }
 
+// openInput opens a log to read it.
+func openInput(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the log %s: %w", name, errors.Unwrap(err))
+	}
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		f.Close()
+		return nil, fmt.Errorf("read the log %s: %w", name, unix.EISDIR)
+	}
+	return f, nil
+}
+
 // empty empties a file, unless another recorder writes it.
 func empty(f *os.File) error {
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {

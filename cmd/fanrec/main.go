@@ -38,6 +38,13 @@ func main() {
 func newRoot() *cobra.Command {
 	root := newRecord()
 	root.AddCommand(newAttach(), newServe(), newConvert(), newDeps(), newDoctor(), newMeta(), newSearch(), newTop(), newVersion(), newMan())
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil && c != root {
+		c.RunE = func(*cobra.Command, []string) error {
+			return errors.New("for which shell? bash, zsh, fish or powershell")
+		}
+		c.SilenceErrors, c.SilenceUsage, c.Args = true, true, cobra.ArbitraryArgs
+	}
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
 	return root

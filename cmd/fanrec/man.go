@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -27,12 +28,20 @@ func page(name string) ([]byte, error) {
 
 func newMan() *cobra.Command {
 	return &cobra.Command{
-		Use:   "man [DIRECTORY]",
-		Short: "Print the manual page, or write all pages into a directory",
-		Args:  cobra.MaximumNArgs(1),
+		Use:   "man [COMMAND | DIRECTORY]",
+		Short: "Print a manual page, or write all pages into a directory",
+		Long: `fanrec man prints the manual page, or that of one of its commands, for man(1):
+
+  fanrec man attach | man -l -
+
+With a directory, which is made if it has a / in its name, it writes all pages there.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				b, err := page("fanrec.1")
+			name := "fanrec.1"
+			if len(args) > 0 {
+				name = "fanrec-" + args[0] + ".1"
+			}
+			if b, err := page(name); err == nil || len(args) == 0 {
 				if err == nil {
 					_, err = cmd.OutOrStdout().Write(b)
 				}
@@ -40,6 +49,9 @@ func newMan() *cobra.Command {
 					return fmt.Errorf("write the manual page: %w", err)
 				}
 				return nil
+			}
+			if st, err := os.Stat(args[0]); !strings.Contains(args[0], "/") && (err != nil || !st.IsDir()) {
+				return fmt.Errorf("%s is no command of fanrec, and no directory; write ./%s to have that made", args[0], args[0])
 			}
 			if err := writePages(args[0]); err != nil {
 				return fmt.Errorf("write the manual pages: %w", err)

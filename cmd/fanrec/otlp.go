@@ -49,7 +49,7 @@ func (f *exportFlags) options(units []string, spool int, log zerolog.Logger) (*e
 		argv = append(argv, "--resource", r)
 	}
 	return &export.Options{Argv: append(argv, "--", f.otlp), Spool: spool, Log: func(err error) {
-		log.Warn().Err(err).Msg("tried again until it succeeds")
+		log.Warn().Msg(err.Error())
 	}}, nil
 }
 
@@ -93,6 +93,13 @@ func (t tee) Flush() {
 
 // Err returns why the first cannot be written.
 func (t tee) Err() error { return t[0].Err() }
+
+// GiveUp has each wait no longer.
+func (t tee) GiveUp() {
+	for _, to := range t {
+		to.GiveUp()
+	}
+}
 
 // End ends each with what is missing in all, and makes the trailer say what is missing
 // in any.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -93,8 +95,16 @@ begins with / is for whole paths, any other may begin at any directory.`,
 			if err := f.schema.choose(cmd.Flags(), &f.format); err != nil {
 				return err
 			}
-			return record(&f, args)
+			err := record(&f, args)
+			if errors.Is(err, fanrec.ErrNotFound) {
+				if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+					slices.Sort(meant)
+					err = fmt.Errorf("%w; did you mean fanrec %s?", err, strings.Join(meant, " or fanrec "))
+				}
+			}
+			return err
 		},
+		SuggestionsMinimumDistance: 2,
 	}
 	fl := cmd.Flags()
 	fl.SetInterspersed(false)
@@ -114,13 +124,50 @@ begins with / is for whole paths, any other may begin at any directory.`,
 	}
 	completeLog(cmd)
 	cmd.SetUsageTemplate(usageTemplate)
-	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		if c.HasParent() {
-			return fmt.Errorf("%w; try %s --help, or fanrec [flags] -- %s to record a program of that name", err, c.CommandPath(), c.Name())
-		}
-		return fmt.Errorf("%w; try fanrec --help", err)
-	})
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return refuseEmpty(c.Flags()) }
 	return cmd
+}
+
+// flagError says what is wrong with the flags of a command.
+func flagError(c *cobra.Command, err error) error {
+	var value *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &value):
+		want := "a number"
+		switch value.GetFlag().Value.Type() {
+		case "duration":
+			want = "a time, as 90s or 2h"
+		case "bool":
+			want = "true or false"
+		case "string", "stringSlice", "stringArray":
+			want = "a text"
+		}
+		return fmt.Errorf("--%s %s: want %s; try %s --help", value.GetFlag().Name, value.GetValue(), want, c.CommandPath())
+	case c.HasParent():
+		return fmt.Errorf("%w; try %s --help, or fanrec [flags] -- %s to record a program of that name", err, c.CommandPath(), c.Name())
+	}
+	return fmt.Errorf("%w; try fanrec --help", err)
+}
+
+// refuseEmpty refuses flags whose value is empty: it most likely comes of a variable
+// that is not set, and without it the command is another one.
+func refuseEmpty(fl *pflag.FlagSet) (err error) {
+	fl.Visit(func(f *pflag.Flag) {
+		empty := false
+		switch v := f.Value.(type) {
+		case pflag.SliceValue:
+			values := v.GetSlice()
+			empty = len(values) == 0 || slices.Contains(values, "")
+		default:
+			empty = v.String() == ""
+		}
+		if empty {
+			name, _ := pflag.UnquoteUsage(f)
+			err = fmt.Errorf("--%s is empty; want %s", f.Name, cmp.Or(name, "a value"))
+		}
+	})
+	return err
 }
 
 // addKinds adds the flags of what is only recorded on request.
@@ -143,7 +190,7 @@ func (f *recordFlags) addLog(fl *pflag.FlagSet, name, format string) {
 
 // addMessages adds the flags of what is said to a person.
 func (f *recordFlags) addMessages(fl *pflag.FlagSet) {
-	fl.BoolVarP(&f.counts, "count", "c", false, "print a table at the end: records by name of the process and by kind")
+	fl.BoolVarP(&f.counts, "count", "c", false, "print a table at the end: all that was recorded, by name of the process and by kind")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say more about the recording (as --log-level debug)")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "`LEVEL` of messages: debug, info, warn or error")
@@ -194,6 +241,12 @@ func statusOf(err error) int {
 	return exitUsage
 }
 
+// coloured tells whether what is written there has colours: on a terminal that has, if
+// nobody asked not to (no-color.org).
+func coloured(fd uintptr) bool {
+	return terminal(fd) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
 func terminal(fd uintptr) bool {
 	_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
 	return err == nil
@@ -214,7 +267,7 @@ func newLogTo(to io.Writer, f *recordFlags) (zerolog.Logger, error) {
 		level = zerolog.ErrorLevel
 	}
 	w := zerolog.ConsoleWriter{
-		Out: to, NoColor: !terminal(os.Stderr.Fd()) || os.Getenv("NO_COLOR") != "", PartsOrder: []string{"level", "message"},
+		Out: to, NoColor: !coloured(os.Stderr.Fd()), PartsOrder: []string{"level", "message"},
 		FormatLevel: func(l any) string {
 			if l == "warn" {
 				return "fanrec: warning:"
@@ -258,6 +311,7 @@ type job struct {
 	filter  *filter
 	log     zerolog.Logger
 	open    opener
+	dated   bool // text says of which day it is
 	special bool // open returns a writer that is not of the format
 	counted counts
 }
@@ -318,8 +372,8 @@ func (j *job) openLog(as *syscall.Credential) (*logfile.File, *logfile.Log, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if j.format == "text" && terminal(file.Fd()) && os.Getenv("NO_COLOR") == "" {
-		return file, logfile.To(file, output.NewText(file, true)), nil
+	if j.format == "text" && terminal(file.Fd()) {
+		return file, logfile.To(file, output.NewText(file, output.TextOptions{Color: coloured(file.Fd()), Live: !j.dated})), nil
 	}
 	to, err := logfile.New(file, j.format)
 	return file, to, err

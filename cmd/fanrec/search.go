@@ -43,7 +43,8 @@ names and numbers of processes, users, times, and the key that a recording was g
 Of a log that was rotated the earlier files are read first, compressed or not.
 
 A TIME is '10 minutes ago', 'yesterday', 13:05, '2026-11-20 13:05:30', 90s (so long
-ago), or as in RFC 3339. Records of filemon logs have no times of their own: to search
+ago), or as in RFC 3339; a time of day that is still to come is that of yesterday,
+but not with --end. Records of filemon logs have no times of their own: to search
 by time, record with -f jsonl. Of a number that several processes had in a log,
 --subtree takes each of them that the number named is forked as.
 
@@ -144,11 +145,14 @@ func (f *searchFlags) run(logs []string) error {
 		if bound.text == "" {
 			continue
 		}
-		t, err := when(bound.text, now)
+		t, err := when(bound.text, now, bound.flag == "end")
 		if err != nil {
 			return fmt.Errorf("--%s: %w", bound.flag, err)
 		}
 		*bound.to = t.UnixNano()
+	}
+	if s.start != 0 && s.end != 0 && s.start > s.end {
+		return fmt.Errorf("--start %s is after --end %s: %s, %s", f.start, f.end, time.Unix(0, s.start).Format(time.DateTime), time.Unix(0, s.end).Format(time.DateTime))
 	}
 	if len(f.key) > 0 {
 		s.keys = map[string]bool{}
@@ -165,7 +169,7 @@ func (f *searchFlags) run(logs []string) error {
 	if err := apart(logs, f.output); err != nil {
 		return err
 	}
-	j := &job{recordFlags: &recordFlags{format: f.format, output: f.output}}
+	j := &job{recordFlags: &recordFlags{format: f.format, output: f.output}, dated: true}
 	file, to, err := j.openLog(nil)
 	if err != nil {
 		return err
@@ -186,16 +190,17 @@ func (f *searchFlags) run(logs []string) error {
 			s.missing = append(s.missing, fmt.Sprintf("%s: %v", name, err))
 		}
 		if err := to.Err(); err != nil {
-			return fmt.Errorf("write %s: %w", f.output, err)
+			return f.unwritten(err)
 		}
 	}
 	if s.counted != nil {
 		err = s.counted.print(file)
 	} else if s.begun {
-		err = to.End(&output.Trailer{Stop: now.UnixNano(), Incomplete: s.missing})
+		to.End(&output.Trailer{Stop: now.UnixNano(), Incomplete: s.missing})
+		err = to.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", f.output, err)
+		return f.unwritten(err)
 	}
 	switch {
 	case len(s.missing) > 0:
@@ -206,11 +211,23 @@ func (f *searchFlags) run(logs []string) error {
 	return nil
 }
 
+// unwritten says that what was found could not be written.
+func (f *searchFlags) unwritten(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	if f.output == "-" {
+		return fmt.Errorf("write standard output: %w", err)
+	}
+	return fmt.Errorf("write %s: %w", f.output, err)
+}
+
 func (s *search) file(name string) error {
 	in := os.Stdin
 	if name != "-" {
 		var err error
-		if in, err = os.Open(name); err != nil {
+		if in, err = openInput(name); err != nil {
 			return errors.Unwrap(err)
 		}
 		defer in.Close()

@@ -133,8 +133,11 @@ func (f *topFlags) run(args []string) error {
 	if len(args)+len(f.unit)+len(f.cgroup)+len(f.container) == 0 {
 		f.all = true
 	}
-	whom, notes, err := f.whom(args)
+	whom, notes, err := f.whom(args, log)
 	if err != nil {
+		return err
+	}
+	if err := permitted(false); err != nil {
 		return err
 	}
 	var on tcell.Screen
@@ -145,9 +148,6 @@ func (f *topFlags) run(args []string) error {
 		if on, err = screen.Open(); err != nil {
 			return err
 		}
-	}
-	if err := permitted(false); err != nil {
-		return err
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer cancel()

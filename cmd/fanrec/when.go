@@ -10,8 +10,8 @@ import (
 // when understands a time as people write it, in the zone of now: "10 minutes ago",
 // "now", "today", "yesterday", "13:05", "13:05:30", "2026-11-20", "2026-11-20 13:05",
 // RFC 3339, or a duration as 90s: so long ago. A time of day that is still to come is
-// that of yesterday.
-func when(text string, now time.Time) (time.Time, error) {
+// that of yesterday, but not if it is until when.
+func when(text string, now time.Time, until bool) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
 	switch text {
@@ -39,7 +39,7 @@ func when(text string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{"15:04:05.999999999", "15:04"} {
 		if c, err := time.Parse(layout, text); err == nil {
 			t := time.Date(now.Year(), now.Month(), now.Day(), c.Hour(), c.Minute(), c.Second(), c.Nanosecond(), now.Location())
-			if t.After(now) {
+			if t.After(now) && !until {
 				t = t.AddDate(0, 0, -1)
 			}
 			return t, nil

@@ -29,15 +29,20 @@ func TestWhen(t *testing.T) {
 		"2026-11-01T05:06:07":      "2026-11-01T05:06:07+02:00",
 		"2026-11-01T05:06:07.123Z": "2026-11-01T05:06:07.123Z",
 	} {
-		got, err := when(text, now)
+		got, err := when(text, now, false)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 		} else if s := got.Format(time.RFC3339Nano); s != want {
 			t.Errorf("%q is %s, want %s", text, s, want)
 		}
 	}
+	for text, want := range map[string]string{"13:15": "2026-11-20T13:15:00+02:00", "12:00": "2026-11-20T12:00:00+02:00", "yesterday": "2026-11-19T00:00:00+02:00"} {
+		if got, err := when(text, now, true); err != nil || got.Format(time.RFC3339Nano) != want {
+			t.Errorf("until %q is until %s, %v, want %s", text, got, err, want)
+		}
+	}
 	for _, text := range []string{"", "ago", "x minutes ago", "5 parsecs ago", "-5 minutes ago", "25:00", "2026-13-01", "-5m", "tomorrow"} {
-		if got, err := when(text, now); err == nil {
+		if got, err := when(text, now, true); err == nil {
 			t.Errorf("%q is taken for %v", text, got)
 		}
 	}

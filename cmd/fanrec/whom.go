@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
 	"fanrec"
 	"fanrec/cgroup"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 )
 
@@ -31,17 +33,25 @@ func (f *whomFlags) add(fl *pflag.FlagSet) {
 // never is.
 func (f *whomFlags) ends() bool { return len(f.unit)+len(f.cgroup) == 0 && !f.all }
 
+// named tells whether anybody is.
+func (f *whomFlags) named() bool {
+	return len(f.unit)+len(f.cgroup)+len(f.container) > 0 || f.all
+}
+
 // whom finds who is to be attached to, and says so in words.
-func (f *whomFlags) whom(args []string) (whom fanrec.Whom, notes []string, err error) {
+func (f *whomFlags) whom(args []string, log zerolog.Logger) (whom fanrec.Whom, notes []string, err error) {
 	for _, a := range args {
 		pid, err := strconv.ParseUint(a, 10, 31)
 		if err != nil || pid == 0 {
 			return whom, nil, fmt.Errorf("%s: no number of a process; --unit, --cgroup and --container take names", a)
 		}
+		if leader := threadOf(int(pid)); leader != 0 {
+			return whom, nil, fmt.Errorf("%d is a thread of process %d: attach to that", pid, leader)
+		}
 		whom.PIDs = append(whom.PIDs, int(pid))
 		notes = append(notes, fmt.Sprintf("attached to process %d and its descendants", pid))
 	}
-	if len(f.unit)+len(f.cgroup)+len(f.container) > 0 || f.all {
+	if f.named() {
 		tree, err := cgroup.Mounted()
 		if err != nil {
 			return whom, nil, err
@@ -50,12 +60,17 @@ func (f *whomFlags) whom(args []string) (whom fanrec.Whom, notes []string, err e
 			switch {
 			case err == nil:
 			case g.Path != "" && errors.Is(err, cgroup.ErrNone) && what != "container":
-				notes = append(notes, fmt.Sprintf("nobody is in %s yet", g.Path))
+				note := fmt.Sprintf("nobody is in %s yet", g.Path)
+				log.Warn().Msg(note)
+				notes = append(notes, note)
 			default:
 				return err
 			}
 			whom.Cgroups = append(whom.Cgroups, fanrec.Cgroup{Path: g.Path, ID: func() (uint64, error) { return tree.Number(g.Path) }})
-			notes = append(notes, fmt.Sprintf("attached to %s %s, control group %s", what, name, g.Path))
+			if what != "" {
+				what += " " + name + ", "
+			}
+			notes = append(notes, fmt.Sprintf("attached to %scontrol group %s", what, g.Path))
 			return nil
 		}
 		for _, name := range f.unit {
@@ -69,7 +84,7 @@ func (f *whomFlags) whom(args []string) (whom fanrec.Whom, notes []string, err e
 		}
 		for _, name := range f.cgroup {
 			g, err := tree.Path(name)
-			if err := add("control group", name, g, err); err != nil {
+			if err := add("", name, g, err); err != nil {
 				return whom, nil, fmt.Errorf("--cgroup %s: %w", name, err)
 			}
 		}
@@ -92,4 +107,19 @@ func (f *whomFlags) whom(args []string) (whom fanrec.Whom, notes []string, err e
 		return whom, nil, errors.New("attach to what? Name processes by their numbers, or use --unit, --container, --cgroup or --all")
 	}
 	return whom, notes, nil
+}
+
+// threadOf returns the process that a number is a thread of, 0 if it is none's or that of
+// a process.
+func threadOf(tid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "\nTgid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	if leader, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && leader != tid {
+		return leader
+	}
+	return 0
 }

@@ -201,6 +201,18 @@ func (g gate) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Who does not wait gets the log given up, and only where that may be.
+func TestSpoolGiveUp(t *testing.T) {
+	from, to := io.Pipe()
+	s := newSpool(to, 1<<20)
+	s.Write([]byte("a line\n"))
+	time.AfterFunc(10*time.Millisecond, s.giveUp)
+	if err := s.sync(time.Hour); !errors.Is(err, ErrGivenUp) {
+		t.Errorf("%v", err)
+	}
+	from.Close()
+}
+
 // TestSpoolOver: a log that was given up is over when its last write returned.
 func TestSpoolOver(t *testing.T) {
 	to := make(gate)

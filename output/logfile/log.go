@@ -140,6 +140,14 @@ func (l *Log) Release(over func()) {
 	l.file.spool.close(over)
 }
 
+// GiveUp has End wait no longer, in another goroutine, for who does not take what was
+// written.
+func (l *Log) GiveUp() {
+	if l.file.spool != nil {
+		l.file.spool.giveUp()
+	}
+}
+
 // End writes the trailer and closes the file, unless it is a stream. If it
 // could not be written, the trailer is made to say so; that this could not be
 // written either is returned.

@@ -12,6 +12,9 @@ import (
 // less than is written.
 var ErrSlow = errors.New("it is not taken as fast as it is written")
 
+// ErrGivenUp is why a log is not whole that somebody did not want to wait for.
+var ErrGivenUp = errors.New("it was not waited for")
+
 // spool writes from a goroutine of its own, so that a reader that stops, or a
 // file system that hangs, keeps nobody.
 type spool struct {
@@ -24,6 +27,7 @@ type spool struct {
 	begun  bool // there is the goroutine
 	busy   bool // something is being written
 	closed bool
+	left   bool   // giveUp
 	over   func() // called when the goroutine ends
 	turn   int    // so many writes have returned
 	err    error
@@ -111,6 +115,10 @@ func (s *spool) sync(stall time.Duration) error {
 			s.change.Wait()
 			continue
 		}
+		if s.left {
+			s.err, s.wait = ErrGivenUp, nil
+			break
+		}
 		turn := s.turn
 		timer := time.AfterFunc(stall, func() {
 			s.mu.Lock()
@@ -124,6 +132,14 @@ func (s *spool) sync(stall time.Duration) error {
 		timer.Stop()
 	}
 	return s.err
+}
+
+// giveUp has sync give the log up where that may be.
+func (s *spool) giveUp() {
+	s.mu.Lock()
+	s.left = true
+	s.mu.Unlock()
+	s.change.Broadcast()
 }
 
 // close ends the goroutine when all is written. It does not wait for that: over

@@ -74,8 +74,10 @@ func Open(o Options, head *output.Header) (*spool.Spool, error) {
 		return nil, err
 	}
 	f := &files{o: o, head: head}
-	if err := os.MkdirAll(filepath.Dir(o.Name), 0o777); err != nil {
-		return nil, fmt.Errorf("write the log: %w", err)
+	// It is made again if it goes; but that there never was one, or it is not mounted, is
+	// a mistake.
+	if _, err := os.Stat(filepath.Dir(o.Name)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("write the log %s: its directory does not exist; choose another with -o", o.Name)
 	}
 	if err := f.free(); err != nil {
 		return nil, err

@@ -88,6 +88,7 @@ type Spool struct {
 	turns  int // so many writes have returned
 	closed bool
 	done   bool  // the writer has ended
+	leave  bool  // GiveUp
 	failed error // what the writer met last, nil if it goes on
 }
 
@@ -311,7 +312,7 @@ func (s *Spool) join() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	deadline := time.Now().Add(s.o.patience)
-	for !s.done {
+	for !s.done && !s.leave {
 		turns := s.turns
 		late := false
 		timer := time.AfterFunc(min(s.o.stall, time.Until(deadline)), func() {
@@ -322,18 +323,28 @@ func (s *Spool) join() error {
 		})
 		s.change.Wait()
 		timer.Stop()
-		if s.done || !late || s.turns != turns && time.Now().Before(deadline) {
-			continue
+		if late && (s.turns == turns || !time.Now().Before(deadline)) {
+			break
 		}
-		if a, ok := s.store.(interface{ Abandon() }); ok {
-			a.Abandon()
-		}
-		if s.failed != nil {
-			return fmt.Errorf("%w; %d bytes still wait", s.failed, s.wait)
-		}
-		return fmt.Errorf("%d bytes still wait", s.wait)
 	}
-	return s.failed
+	if s.done {
+		return s.failed
+	}
+	if a, ok := s.store.(interface{ Abandon() }); ok {
+		a.Abandon()
+	}
+	if s.failed != nil {
+		return fmt.Errorf("%w; %d bytes still wait", s.failed, s.wait)
+	}
+	return fmt.Errorf("%d bytes still wait", s.wait)
+}
+
+// GiveUp has End, in another goroutine, wait no longer.
+func (s *Spool) GiveUp() {
+	s.mu.Lock()
+	s.leave = true
+	s.mu.Unlock()
+	s.change.Broadcast()
 }
 
 // run writes what is in the queue.
@@ -411,7 +422,7 @@ func (s *Spool) pause(err error) bool {
 	closed := s.closed
 	s.mu.Unlock()
 	if first {
-		s.o.Log(err)
+		s.o.Log(fmt.Errorf("%w; it is tried again until it succeeds", err))
 	}
 	if closed {
 		if s.lastTries++; s.lastTries > maxLastTries {

@@ -264,6 +264,20 @@ func TestToldWhereItIsMissing(t *testing.T) {
 	}
 }
 
+// TestGiveUp: nobody waits for what nobody takes who has said so.
+func TestGiveUp(t *testing.T) {
+	gate := make(chan bool)
+	m := &memory{take: func(_ int, b []byte) (int, error) { <-gate; return len(b), nil }}
+	s := open(t, Options{}, m)
+	write(s, 0, 10)
+	time.AfterFunc(10*time.Millisecond, s.GiveUp)
+	end := &output.Trailer{Stop: 1}
+	if err := s.End(end); err == nil || !strings.Contains(err.Error(), "bytes still wait") || len(end.Incomplete) != 1 {
+		t.Errorf("%v, %q", err, end.Incomplete)
+	}
+	close(gate)
+}
+
 // TestNothingFits: a log of which no record fits has a header and an end.
 func TestNothingFits(t *testing.T) {
 	m := &memory{}

@@ -508,6 +508,7 @@ func TestWrong(t *testing.T) {
 	root(t)
 	for url, want := range map[string]string{
 		"collector:4317":     "want a URL",
+		"http://a:99999":     "there is no port 99999",
 		"ftp://collector:21": "ftp is not known",
 		"http://":            "want a URL",
 	} {
