@@ -53,7 +53,7 @@ type Options struct {
 	retry time.Duration    // how long to wait before what failed is tried again
 }
 
-// Open begins a series. A file of that name that is there already is kept as an
+// Open begins a series. The last directory of its name is made if it is not there. A file of that name that is there already is kept as an
 // earlier one; the header then says that something may be missing in between. To begin
 // another file (SIGHUP) is Reopen: what rotates logs has moved away the one that is
 // written, or else that becomes an earlier one. A file that is removed is made again.
@@ -74,10 +74,12 @@ func Open(o Options, head *output.Header) (*spool.Spool, error) {
 		return nil, err
 	}
 	f := &files{o: o, head: head}
-	// It is made again if it goes; but that there never was one, or it is not mounted, is
-	// a mistake.
-	if _, err := os.Stat(filepath.Dir(o.Name)); errors.Is(err, fs.ErrNotExist) {
+	// A directory of its own is made; that there is none for that either is a mistake.
+	switch err := os.Mkdir(filepath.Dir(o.Name), 0o777); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("write the log %s: its directory does not exist; choose another with -o", o.Name)
+	case err != nil && !errors.Is(err, fs.ErrExist):
+		return nil, fmt.Errorf("write the log: %w", err)
 	}
 	if err := f.free(); err != nil {
 		return nil, err
