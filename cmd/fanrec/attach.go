@@ -240,8 +240,8 @@ func (a *attached) hurry(signals <-chan os.Signal, ends []os.Signal) {
 	for len(signals) > 0 {
 		<-signals
 	}
-	if !a.quiet {
-		fmt.Fprintln(os.Stderr, "fanrec: waiting until what was recorded is taken; another signal gives that up")
+	if !a.quiet { // who does not take that keeps nobody either
+		go fmt.Fprintln(os.Stderr, "fanrec: waiting until what was recorded is taken; another signal gives that up")
 	}
 	<-signals
 	signal.Reset(ends...)

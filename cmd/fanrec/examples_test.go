@@ -20,7 +20,7 @@ jq() { cat >/dev/null; }
 USER=me
 `
 
-// TestExamples: the commands that help and manual pages show have arguments that fanrec
+// TestExamples: the commands that help and manual pages show have flags that fanrec
 // understands, as they are printed.
 func TestExamples(t *testing.T) {
 	seen := 0

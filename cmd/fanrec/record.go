@@ -96,7 +96,7 @@ begins with / is for whole paths, any other may begin at any directory.`,
 				return err
 			}
 			err := record(&f, args)
-			if errors.Is(err, fanrec.ErrNotFound) {
+			if errors.Is(err, fanrec.ErrNotFound) && args[0] != "" {
 				if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
 					slices.Sort(meant)
 					err = fmt.Errorf("%w; did you mean fanrec %s?", err, strings.Join(meant, " or fanrec "))
@@ -162,7 +162,7 @@ func refuseEmpty(fl *pflag.FlagSet) (err error) {
 		default:
 			empty = v.String() == ""
 		}
-		if empty {
+		if empty && f.Name != "key" { // recordings without a key have that
 			name, _ := pflag.UnquoteUsage(f)
 			err = fmt.Errorf("--%s is empty; want %s", f.Name, cmp.Or(name, "a value"))
 		}

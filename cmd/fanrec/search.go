@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"fanrec/output"
@@ -97,23 +100,73 @@ type search struct {
 // logFile is a file to read.
 type logFile struct {
 	name string
-	goes bool // on where the one before it ended
+	goes bool     // on where the one before it ended
+	last *os.File // it is open already: that which is written, whatever it is called by now
 }
 
-// whole returns logs with the earlier files of each in front of it, each once.
+// whole returns logs with the earlier files of each in front of it, each once. What is
+// rotated from now on is not taken for earlier.
 func whole(logs []string) []logFile {
 	var all []logFile
 	known := map[string]bool{}
 	for _, name := range logs {
+		last, opened := openLast(name)
 		earlier, _ := series.Earlier(name) // that there is no directory is said of the log
+		if last != nil {
+			earlier = slices.DeleteFunc(earlier, func(n string) bool { return isLater(n, last, opened) })
+		}
 		for i, n := range append(earlier, name) {
-			if !known[n] {
-				known[n] = true
-				all = append(all, logFile{n, i > 0})
+			if known[n] {
+				continue
 			}
+			known[n] = true
+			l := logFile{name: n, goes: i > 0}
+			if i == len(earlier) {
+				l.last, last = last, nil
+			}
+			all = append(all, l)
+		}
+		if last != nil {
+			last.Close()
 		}
 	}
 	return all
+}
+
+// openLast opens the file of a log that is still written, and tells when. It is nil if
+// nobody writes one.
+func openLast(name string) (*os.File, time.Time) {
+	if name == "-" {
+		return nil, time.Time{}
+	}
+	for range 5 {
+		opened := time.Now()
+		f, err := openInput(name)
+		if err == nil {
+			if claim.Taken(f) {
+				return f, opened
+			}
+			mine, _ := f.Stat()
+			f.Close()
+			if now, err := os.Stat(name); err == nil && os.SameFile(mine, now) {
+				break // nobody rotates it
+			}
+		} else if earlier, _ := series.Earlier(name); len(earlier) == 0 || !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // it is being rotated just now
+	}
+	return nil, time.Time{}
+}
+
+// isLater tells whether a file is the last one, or was begun after that was opened.
+func isLater(name string, last *os.File, opened time.Time) bool {
+	st, err := os.Stat(name)
+	if err != nil {
+		return false
+	}
+	now, err := last.Stat()
+	return err == nil && os.SameFile(st, now) || st.ModTime().After(opened)
 }
 
 // apart sees to it that no log is read that is written.
@@ -124,6 +177,9 @@ func apart(logs []string, to string) error {
 	}
 	for _, l := range whole(logs) {
 		name := l.name
+		if l.last != nil {
+			defer l.last.Close()
+		}
 		if st, err := os.Stat(name); err == nil && os.SameFile(st, out) {
 			return fmt.Errorf("%s is to be read and to be written; choose another place with -o", name)
 		}
@@ -150,6 +206,13 @@ func (f *searchFlags) run(logs []string) error {
 			return fmt.Errorf("--%s: %w", bound.flag, err)
 		}
 		*bound.to = t.UnixNano()
+	}
+	if f.start != "" && f.end != "" { // from 22:00 to 23:00, asked in the morning, is all of yesterday
+		start, err := when(f.start, now, true)
+		end, eerr := when(f.end, now, false)
+		if err == nil && eerr == nil && start.UnixNano() != s.start && end.UnixNano() >= s.start {
+			s.end = end.UnixNano()
+		}
 	}
 	if s.start != 0 && s.end != 0 && s.start > s.end {
 		return fmt.Errorf("--start %s is after --end %s: %s, %s", f.start, f.end, time.Unix(0, s.start).Format(time.DateTime), time.Unix(0, s.end).Format(time.DateTime))
@@ -185,7 +248,7 @@ func (f *searchFlags) run(logs []string) error {
 			s.members = maps.Clone(s.roots)
 		}
 		name := l.name
-		if err := s.file(name); err != nil { // the others are searched all the same
+		if err := s.file(name, l.last); err != nil { // the others are searched all the same
 			fmt.Fprintf(os.Stderr, "fanrec: %s: %v\n", name, err)
 			s.missing = append(s.missing, fmt.Sprintf("%s: %v", name, err))
 		}
@@ -223,11 +286,21 @@ func (f *searchFlags) unwritten(err error) error {
 	return fmt.Errorf("write %s: %w", f.output, err)
 }
 
-func (s *search) file(name string) error {
-	in := os.Stdin
-	if name != "-" {
+func (s *search) file(name string, in *os.File) error {
+	began := in != nil // it was written when the search began
+	if name == "-" {
+		in = os.Stdin
+	} else {
 		var err error
-		if in, err = openInput(name); err != nil {
+		if in == nil {
+			in, err = openInput(name)
+		}
+		if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(name, series.Compressed) { // just now
+			if z, zerr := openInput(name + series.Compressed); zerr == nil {
+				in, err = z, nil
+			}
+		}
+		if err != nil {
 			return errors.Unwrap(err)
 		}
 		defer in.Close()
@@ -238,7 +311,7 @@ func (s *search) file(name string) error {
 	}
 	// What is written still ends anywhere.
 	var from io.Reader = bufio.NewReaderSize(in, 256<<10)
-	live := claim.Taken(in)
+	live := began || claim.Taken(in)
 	lines := &wholeLines{from: from}
 	if live {
 		from = lines
@@ -292,8 +365,11 @@ func (s *search) file(name string) error {
 		}
 		s.to.Write(&rec)
 	}
-	if live && r.Trailer().Stop == 0 {
-		return nil // nothing is missing of what was done until now
+	if live {
+		fmt.Fprintf(os.Stderr, "fanrec: %s is still written: there may be more\n", name)
+		if r.Trailer().Stop == 0 { // that nothing was lost is known at its end only
+			return nil
+		}
 	}
 	for _, why := range r.Trailer().Incomplete {
 		fmt.Fprintf(os.Stderr, "fanrec: %s is INCOMPLETE: %s\n", name, why)

@@ -16,19 +16,19 @@ var ErrTaken = errors.New("another recorder writes it")
 
 // Take claims a file that was opened for writing, until it is closed by everybody who
 // has this open file. What is no regular file, or on a filesystem without locks, cannot
-// be claimed and need not.
+// be claimed, and that is no error.
 func Take(f *os.File) error {
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
 		return nil
 	}
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
-	if err := control(f, unix.F_OFD_SETLK, &lock); errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return ErrTaken
+	if err := control(f, unix.F_OFD_SETLK, &lock); (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES)) && Taken(f) {
+		return ErrTaken // else somebody has a lock to read, which is no writer's
 	}
 	return nil
 }
 
-// Taken tells whether somebody writes a file, which was opened for reading.
+// Taken tells whether somebody else writes a file: has it locked to write it.
 func Taken(f *os.File) bool {
 	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart}
 	return control(f, unix.F_OFD_GETLK, &lock) == nil && lock.Type != unix.F_UNLCK

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestTake(t *testing.T) {
@@ -38,6 +40,24 @@ func TestTake(t *testing.T) {
 	}
 	if !Taken(read) {
 		t.Error("not taken")
+	}
+	// Who only reads it, with a lock or without, keeps nobody from writing it.
+	other := filepath.Join(filepath.Dir(name), "other")
+	to, err := os.Create(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	reader, err := os.Open(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := control(reader, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Take(to); err != nil || Taken(to) {
+		t.Errorf("with a reader: %v, taken %v", err, Taken(to))
 	}
 	first.Close()
 	if Taken(read) {

@@ -25,13 +25,17 @@ import (
 	"fanrec/output/spool"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // stamp is when an earlier file began, in its name: they sort by it.
 const stamp = "20060102T150405.000000000Z"
 
-// compressed is the end of the name of a file that is.
-const compressed = ".zst"
+// Compressed is the end of the name of a file that is.
+const Compressed = ".zst"
+
+// fresh is the end of the name of a file that has not yet its own.
+const fresh = ".new"
 
 // part is the end of the name of a file that is not yet compressed whole.
 const part = ".part"
@@ -75,14 +79,14 @@ func Open(o Options, head *output.Header) (*spool.Spool, error) {
 	}
 	f := &files{o: o, head: head}
 	// A directory of its own is made; that there is none for that either is a mistake.
-	switch err := os.Mkdir(filepath.Dir(o.Name), 0o777); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("write the log %s: its directory does not exist; choose another with -o", o.Name)
-	case err != nil && !errors.Is(err, fs.ErrExist):
-		return nil, fmt.Errorf("write the log: %w", err)
-	}
-	if err := f.free(); err != nil {
-		return nil, err
+	dir := filepath.Dir(o.Name)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		switch err := os.Mkdir(dir, 0o777); {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("write the log %s: its directory does not exist; choose another with -o", o.Name)
+		case err != nil:
+			return nil, fmt.Errorf("write the log: %w", err)
+		}
 	}
 	before, until, err := f.setAside()
 	if err != nil {
@@ -114,17 +118,14 @@ type files struct {
 	tidied  sync.WaitGroup
 }
 
-// free returns an error if another recorder writes the file.
-func (f *files) free() error {
-	of, err := os.OpenFile(f.o.Name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// taken tells whether a recorder writes a file.
+func taken(name string) bool {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil // others tell
+		return false // others tell
 	}
-	defer of.Close()
-	if claim.Taken(of) {
-		return fmt.Errorf("write the log %s: %w; choose another with -o", f.o.Name, claim.ErrTaken)
-	}
-	return nil
+	defer f.Close()
+	return claim.Taken(f)
 }
 
 // setAside makes an earlier file of one that is there. It returns its new name and
@@ -138,6 +139,8 @@ func (f *files) setAside() (name string, until time.Time, err error) {
 		return "", until, fmt.Errorf("write the log: %w", err)
 	case !st.Mode().IsRegular():
 		return "", until, fmt.Errorf("write the log %s: it is no regular file, and cannot be rotated", f.o.Name)
+	case taken(f.o.Name):
+		return "", until, fmt.Errorf("write the log %s: %w; choose another with -o", f.o.Name, claim.ErrTaken)
 	case st.Size() == 0:
 		return "", until, os.Remove(f.o.Name)
 	}
@@ -162,7 +165,7 @@ func (f *files) lastEarlier() (name string, until time.Time) {
 func (f *files) putAside(at time.Time) (string, error) {
 	for ; ; at = at.Add(1) {
 		name := f.o.Name + "." + at.UTC().Format(stamp)
-		if exists(name) || exists(name+compressed) {
+		if exists(name) || exists(name+Compressed) {
 			continue
 		}
 		if err := os.Rename(f.o.Name, name); err != nil {
@@ -182,14 +185,38 @@ func (f *files) open() error {
 	if _, _, err := f.setAside(); err != nil {
 		return err
 	}
-	to, err := os.OpenFile(f.o.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o666)
+	to, err := create(f.o.Name)
 	if err != nil {
 		return fmt.Errorf("write the log: %w", err)
 	}
-	claim.Take(to) // nobody else has it: it was made just now
 	f.f, f.began, f.checked = to, f.o.Now(), f.o.Now()
 	f.tidy()
 	return nil
+}
+
+// create makes a file that nobody else has. When it has its name it is claimed.
+func create(name string) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | os.O_APPEND
+	before := fmt.Sprintf("%s.%d%s", name, os.Getpid(), fresh)
+	f, err := os.OpenFile(before, flags, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	claim.Take(f) // nobody else has it
+	err = unix.Renameat2(unix.AT_FDCWD, before, unix.AT_FDCWD, name, unix.RENAME_NOREPLACE)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	os.Remove(before)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return nil, &os.PathError{Op: "create", Path: name, Err: err}
+	}
+	// A filesystem that cannot say whether there was one.
+	if f, err = os.OpenFile(name, flags, 0o666); err == nil {
+		claim.Take(f)
+	}
+	return f, err
 }
 
 // checkEvery is how often it is looked whether the file is still there.
@@ -280,9 +307,12 @@ func (f *files) doTidy() error {
 		if err != nil {
 			continue // somebody else has removed it
 		}
+		if taken(name) {
+			continue // it was moved there from under who writes it
+		}
 		if f.o.Keep > 0 && i < len(names)-f.o.Keep || f.o.Age > 0 && f.o.Now().Sub(st.ModTime()) > f.o.Age {
 			errs = append(errs, os.Remove(name))
-		} else if !strings.HasSuffix(name, compressed) {
+		} else if !strings.HasSuffix(name, Compressed) {
 			errs = append(errs, compress(name))
 		}
 	}
@@ -315,7 +345,7 @@ func compress(name string) (err error) {
 	if err != nil {
 		return err
 	}
-	to, err := os.OpenFile(name+compressed+part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, st.Mode().Perm())
+	to, err := os.OpenFile(name+Compressed+part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, st.Mode().Perm())
 	if err != nil {
 		return err
 	}
@@ -333,7 +363,7 @@ func compress(name string) (err error) {
 	if err = cmp.Or(err, to.Close()); err != nil {
 		return err
 	}
-	err = cmp.Or(os.Chtimes(to.Name(), st.ModTime(), st.ModTime()), os.Rename(to.Name(), name+compressed))
+	err = cmp.Or(os.Chtimes(to.Name(), st.ModTime(), st.ModTime()), os.Rename(to.Name(), name+Compressed))
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,9 @@ const batchBytes = 64 << 10
 // stall is how long End waits though nothing is taken.
 const stall = 10 * time.Second
 
+// grace is how long it waits after GiveUp: what is taken at once is not given up.
+const grace = 200 * time.Millisecond
+
 // patience is how long End waits in all: who stops a service or a pod waits for 30 s.
 const patience = 20 * time.Second
 
@@ -89,6 +92,7 @@ type Spool struct {
 	closed bool
 	done   bool  // the writer has ended
 	leave  bool  // GiveUp
+	taken  bool  // all is written, and the store is being closed
 	failed error // what the writer met last, nil if it goes on
 }
 
@@ -312,7 +316,11 @@ func (s *Spool) join() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	deadline := time.Now().Add(s.o.patience)
-	for !s.done && !s.leave {
+	left := false
+	for !s.done {
+		if s.leave && !left {
+			left, deadline = true, time.Now().Add(grace)
+		}
 		turns := s.turns
 		late := false
 		timer := time.AfterFunc(min(s.o.stall, time.Until(deadline)), func() {
@@ -327,7 +335,7 @@ func (s *Spool) join() error {
 			break
 		}
 	}
-	if s.done {
+	if s.done || s.taken {
 		return s.failed
 	}
 	if a, ok := s.store.(interface{ Abandon() }); ok {
@@ -364,6 +372,10 @@ func (s *Spool) run() {
 			break // what follows would stand behind half a line, or the end of a log
 		}
 	}
+	s.mu.Lock()
+	s.taken = len(s.queue) == 0
+	s.mu.Unlock()
+	s.change.Broadcast()
 	err := s.store.Close()
 	s.mu.Lock()
 	s.failed, s.done = errors.Join(s.failed, err), true

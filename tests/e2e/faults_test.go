@@ -317,3 +317,84 @@ func TestLogRemovedWhileAttached(t *testing.T) {
 		}
 	}
 }
+
+// TestSearchWhileRotated: a search of what is written and rotated meanwhile finds all that
+// was there when it began, without a gap, and says that there may be more.
+func TestSearchWhileRotated(t *testing.T) {
+	dir := t.TempDir()
+	log := filepath.Join(dir, "log")
+	s := attended(t, counting, log, "--rotate", "20K")
+	s.until("some files", func() bool { names, _ := series.Earlier(log); return len(names) > 3 })
+	last := 0
+	for i := range 20 {
+		found := filepath.Join(dir, "found")
+		var said bytes.Buffer
+		cmd := exec.Command(filepath.Join(tools, "fanrec"), "search", "--only", "W", "-f", "jsonl", "-o", found, log)
+		cmd.Stderr = &said
+		err := cmd.Run()
+		if err != nil || !strings.Contains(said.String(), "log is still written: there may be more") {
+			t.Fatalf("%v: %s", err, said.String())
+		}
+		next := 0
+		if _, _, err := logs.Each(found, func(r *output.Record) {
+			n, err := strconv.Atoi(filepath.Base(string(r.Path)))
+			if err != nil {
+				return
+			}
+			if next != 0 && n != next {
+				t.Errorf("search %d: %d comes where %d should be", i, n, next)
+			}
+			next = n + 1
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if next < last {
+			t.Errorf("search %d ends with %d, the one before with %d", i, next-1, last-1)
+		}
+		last = next
+	}
+	if status := s.stop(); status != 0 {
+		t.Errorf("exit status %d, %s", status, s.said)
+	}
+}
+
+// TestOneOfTwo: of two recorders that begin one log of several files at once, one does,
+// and nothing of that is missing.
+func TestOneOfTwo(t *testing.T) {
+	for range 10 {
+		log := filepath.Join(t.TempDir(), "log")
+		s := attended(t, counting, log, "--rotate", "20K")
+		first, said := s.fanrec, s.said
+		s.attach()
+		ended := make(chan error, 2)
+		for _, f := range []*exec.Cmd{first, s.fanrec} {
+			go func() { ended <- f.Wait() }()
+		}
+		var status *exec.ExitError
+		if err := <-ended; !errors.As(err, &status) || status.ExitCode() != 125 {
+			t.Fatalf("one ended: %v", err)
+		}
+		s.until("some files", func() bool { names, _ := series.Earlier(log); return len(names) > 2 })
+		if err := os.WriteFile(filepath.Join(s.dir, "stop"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Fatalf("the other: %v, %s%s", err, said, s.said)
+		}
+		if both := said.String() + s.said.String(); !strings.Contains(both, "another recorder writes it") && !strings.Contains(both, "file exists") && !strings.Contains(both, "no such file") {
+			t.Errorf("they say %q", both)
+		}
+		next := 0
+		for i, p := range piecesOf(t, log) {
+			if len(p.incomplete) > 0 || p.err != nil {
+				t.Errorf("file %d: %q, %v", i, p.incomplete, p.err)
+			}
+			for _, n := range p.numbers {
+				if next != 0 && n != next {
+					t.Errorf("file %d: %d comes where %d should be", i, n, next)
+				}
+				next = n + 1
+			}
+		}
+	}
+}

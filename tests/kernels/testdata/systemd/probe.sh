@@ -3,8 +3,10 @@ exec >/dev/ttyS1 2>&1
 
 step() {
 	echo "=== begin $1"
-	local begin=$SECONDS how=ok
-	(set -eu -o pipefail; "$1") || how="exit status $?"
+	local begin=$SECONDS how=ok status
+	(set -eu -o pipefail; "$1") # not before || or in an if: -e would do nothing in it
+	status=$?
+	((status == 0)) || how="exit status $status"
 	echo
 	echo "=== end $1 $((SECONDS - begin)).0 $how"
 }
@@ -50,6 +52,9 @@ reload() {
 restart() {
 	systemctl restart nginx
 	page /three.html
+	# What is not written when the recorder is killed is lost.
+	until_ grep -q three.html /var/log/fanrec/nginx.jsonl
+	until_ grep -q three.html /var/log/fanrec/collected
 }
 
 killed() {
