@@ -82,6 +82,8 @@ func ParseJSON(from io.Reader) (Log, error) {
 			CommandRaw                                      []any  `json:"command_raw"`
 			PID, PPID, UID, Child, Code, Signal, Version    int
 			Start                                           uint64
+			ChildStart                                      uint64 `json:"child_start"`
+			Host, Boot, Fanrec                              string
 			Inferred                                        bool
 			Complete                                        *bool
 			Incomplete, Command, Notes                      []string
