@@ -107,7 +107,7 @@ func (t *Text) pad(from, width int) {
 // Write implements Writer.
 func (t *Text) Write(r *Record) error {
 	t.there.turn(r.Attached, t.comment)
-	if t.o.Live && r.Time >= t.midnight {
+	if t.o.Live && r.Time != 0 && r.Time >= t.midnight {
 		t.date(time.Unix(0, r.Time))
 	}
 	t.line = t.line[:0]

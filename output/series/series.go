@@ -57,7 +57,8 @@ type Options struct {
 	retry time.Duration    // how long to wait before what failed is tried again
 }
 
-// Open begins a series. The last directory of its name is made if it is not there. A file of that name that is there already is kept as an
+// Open begins a series. The last directory of its name is made if it is not there. A
+// file of that name that is there already is kept as an
 // earlier one; the header then says that something may be missing in between. To begin
 // another file (SIGHUP) is Reopen: what rotates logs has moved away the one that is
 // written, or else that becomes an earlier one. A file that is removed is made again.
